@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Futures in the order in which they are done.
+ *
+ *     add --> waiting --(hook fires)--> ready --(next)--> out
+ *        \\--(done already)--------------^
+ *
+ * An entry is in the table from add to out, which is what makes duplicates
+ * one. While waiting it is on the waiting list as well, where next() looks for
+ * tasks to run in place.
+ *
+ * Locks: hooks fire under the future's stripe and then take the iterator's
+ * lock. So nothing here touches a hook while it holds that lock.
+ */
+#include "core/block.h"
+#include "core/callback.h"
+#include "core/fork.h"
+#include "core/mem.h"
+#include "core/misuse.h"
+#include "core/wait.h"
+#include "os/event.h"
+#include "os/lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <soon/wait.h>
+
+struct entry {
+    struct soon__hook hook; /* first: fire() gets its address */
+    soon_as_completed *it;  /* Sync: const */
+    soon_future *future;    /* Sync: const; a reference */
+    struct entry *chain;    /* in its bucket. Sync: it->lock */
+    struct entry *next;     /* waiting or ready. Sync: it->lock */
+    struct entry *prev;     /* waiting. Sync: it->lock */
+    bool fired;             /* ready. Sync: it->lock */
+};
+
+struct soon_as_completed {
+    soon__lock lock;
+    uint32_t birthplace;                   /* Sync: const: the fork generation */
+    struct entry **table;                  /* Sync: lock; chained */
+    size_t mask;                           /* Sync: lock; buckets - 1 */
+    size_t count;                          /* Sync: lock; waiting and ready */
+    struct entry *waiting, *waiting_tail;  /* in the order added. Sync: lock */
+    struct entry *ready_head, *ready_tail; /* Sync: lock */
+    soon__futex changed;                   /* Sync: atomic: ready or count changed */
+    unsigned users;                        /* threads inside. Sync: lock */
+    int fd;                                /* or -1. Sync: lock */
+    bool fd_set;                           /* it is readable. Sync: lock */
+};
+
+/* ---- the table, under the lock ---- */
+
+static struct entry **bucket_of(const soon_as_completed *it, const soon_future *f)
+{
+    uint64_t hash = ((uint64_t)(uintptr_t)f >> 4) * 0x9E3779B97F4A7C15u;
+
+    return &it->table[hash >> 20 & it->mask];
+}
+
+static bool contains(const soon_as_completed *it, const soon_future *f)
+{
+    for (struct entry *e = *bucket_of(it, f); e; e = e->chain)
+        if (e->future == f)
+            return true;
+    return false;
+}
+
+static void put(soon_as_completed *it, struct entry *e)
+{
+    struct entry **bucket = bucket_of(it, e->future);
+
+    e->chain = *bucket;
+    *bucket = e;
+}
+
+static void take_out(soon_as_completed *it, struct entry *e)
+{
+    struct entry **link = bucket_of(it, e->future);
+
+    while (*link != e)
+        link = &(*link)->chain;
+    *link = e->chain;
+    it->count--;
+}
+
+/* A table for n entries; the old one stays if there is no memory. */
+static bool resize(soon_as_completed *it, size_t n)
+{
+    struct entry **old = it->table;
+    size_t before = old ? it->mask + 1 : 0, buckets = 16;
+
+    while (buckets < n)
+        buckets *= 2;
+    struct entry **table = soon__zalloc(buckets * sizeof *table);
+    if (!table)
+        return false;
+    it->table = table;
+    it->mask = buckets - 1;
+    for (size_t i = 0; i < before; i++)
+        for (struct entry *e = old[i], *next; e; e = next) {
+            next = e->chain;
+            put(it, e);
+        }
+    soon__free(old, before * sizeof *old);
+    return true;
+}
+
+/* ---- readiness, under the lock ---- */
+
+static bool would_not_block(const soon_as_completed *it)
+{
+    return it->ready_head || it->count == 0;
+}
+
+static void changed(soon_as_completed *it)
+{
+    bool now = would_not_block(it);
+
+    atomic_fetch_add(&it->changed, 1);
+    if (it->fd >= 0 && now != it->fd_set) {
+        (now ? soon__event_set : soon__event_clear)(it->fd);
+        it->fd_set = now;
+    }
+}
+
+static void make_ready(soon_as_completed *it, struct entry *e)
+{
+    e->fired = true;
+    e->next = NULL;
+    *(it->ready_head ? &it->ready_tail->next : &it->ready_head) = e;
+    it->ready_tail = e;
+    changed(it);
+}
+
+static void link_waiting(soon_as_completed *it, struct entry *e)
+{
+    e->next = NULL;
+    e->prev = it->waiting_tail;
+    *(e->prev ? &e->prev->next : &it->waiting) = e;
+    it->waiting_tail = e;
+}
+
+static void unlink_waiting(soon_as_completed *it, struct entry *e)
+{
+    *(e->prev ? &e->prev->next : &it->waiting) = e->next;
+    *(e->next ? &e->next->prev : &it->waiting_tail) = e->prev;
+}
+
+static void fire_entry(struct entry *e)
+{
+    soon_as_completed *it = e->it;
+
+    soon__lock_acquire(&it->lock);
+    unlink_waiting(it, e);
+    make_ready(it, e);
+    bool wake = it->users > 0;
+    soon__lock_release(&it->lock);
+    if (wake)
+        soon__futex_wake(&it->changed, INT_MAX);
+}
+
+static void fire(struct soon__hook *hook, soon_future *f)
+{
+    (void)f;
+    fire_entry((struct entry *)hook);
+}
+
+/* ---- adding ---- */
+
+static struct entry *new_entry(soon_as_completed *it, soon_future *f)
+{
+    struct entry *e = soon__zalloc(sizeof *e);
+
+    if (e) {
+        e->hook.fire = fire;
+        e->it = it;
+        e->future = soon_future_ref(f);
+    }
+    return e;
+}
+
+static void free_entry(struct entry *e)
+{
+    soon_future_unref(e->future);
+    soon__free(e, sizeof *e);
+}
+
+int soon_as_completed_add(soon_as_completed *it, soon_future *f)
+{
+    if (!it || !f)
+        return -EINVAL;
+    uint32_t state = soon__state(f);
+    if (it->birthplace != soon__generation() || (!(state & SOON__DONE) && soon__inherited(state)))
+        return -ENOTRECOVERABLE;
+    struct entry *e = new_entry(it, f);
+    if (!e)
+        return -ENOMEM;
+    soon__lock_acquire(&it->lock);
+    bool twice = contains(it, f);
+    if (!twice && it->count > it->mask)
+        resize(it, 4 * it->count); /* else longer chains do */
+    if (!twice) {
+        put(it, e);
+        it->count++;
+        link_waiting(it, e);
+        changed(it);
+    }
+    /* Once hooked the entry may be out, and freed, before the hook call
+     * returns; but not the iterator, which the caller keeps. */
+    soon__lock_release(&it->lock);
+    if (twice)
+        free_entry(e);
+    else if (!soon__hook_add(f, &e->hook))
+        fire_entry(e);
+    return 0;
+}
+
+int soon_as_completed_new(soon_future *const *futures, size_t n, soon_as_completed **out)
+{
+    if (!out || (!futures && n))
+        return -EINVAL;
+    for (size_t i = 0; i < n; i++)
+        if (!futures[i])
+            return -EINVAL;
+    soon_as_completed *it = soon__zalloc(sizeof *it);
+    if (!it)
+        return -ENOMEM;
+    it->fd = -1;
+    it->birthplace = soon__generation();
+    int error = resize(it, n) ? 0 : -ENOMEM;
+    for (size_t i = 0; i < n && !error; i++)
+        error = soon_as_completed_add(it, futures[i]);
+    if (error) {
+        soon_as_completed_free(it);
+        return error;
+    }
+    *out = it;
+    return 0;
+}
+
+/* ---- taking ---- */
+
+static void collect(const void *set, struct soon__awaited *awaited)
+{
+    soon_as_completed *it = (soon_as_completed *)(uintptr_t)set;
+
+    soon__lock_acquire(&it->lock);
+    awaited->open = would_not_block(it);
+    for (struct entry *e = it->waiting; e && !awaited->open; e = e->next)
+        soon__awaited_add(awaited, e->future);
+    soon__lock_release(&it->lock);
+}
+
+/* The next one that is done, out of the table; or NULL. Under the lock. */
+static struct entry *take_ready(soon_as_completed *it)
+{
+    struct entry *e = it->ready_head;
+
+    if (e) {
+        it->ready_head = e->next;
+        take_out(it, e);
+        changed(it);
+    }
+    return e;
+}
+
+/* A waiting future that this thread can run in place, with a reference.
+ * Under the lock. */
+static soon_future *find_work(const soon_as_completed *it)
+{
+    for (struct entry *e = it->waiting; e && soon__may_help(); e = e->next)
+        if (soon__can_help(e->future))
+            return soon_future_ref(e->future);
+    return NULL;
+}
+
+static int sleep_until_changed(soon_as_completed *it, uint32_t seen, soon_ns deadline)
+{
+    struct soon__blocked self = {.set = it, .collect = collect, .any = true};
+
+    int error = soon__block(&self);
+    if (error)
+        return error;
+    error = soon__futex_wait(&it->changed, seen, deadline);
+    soon__unblock(&self);
+    return error;
+}
+
+/* 1, 0, or an error; e is out. */
+static int next_entry(soon_as_completed *it, soon_ns timeout, struct entry **out)
+{
+    soon_ns deadline = soon__deadline(timeout);
+    int error = 0;
+
+    for (;;) {
+        uint32_t seen = atomic_load(&it->changed);
+        if ((*out = take_ready(it)))
+            return 1;
+        if (it->count == 0 || error)
+            return it->count ? error : 0;
+        if (timeout == 0)
+            return -ETIMEDOUT;
+        soon_future *work = find_work(it);
+        soon__lock_release(&it->lock);
+        if (work) {
+            soon__help(work);
+            soon_future_unref(work);
+        } else {
+            error = sleep_until_changed(it, seen, deadline);
+        }
+        soon__lock_acquire(&it->lock);
+    }
+}
+
+int soon_as_completed_next(soon_as_completed *it, soon_ns timeout, soon_future **out)
+{
+    struct entry *e;
+
+    if (!it || !out)
+        return -EINVAL;
+    if (it->birthplace != soon__generation())
+        return -ENOTRECOVERABLE;
+    if (timeout != 0)
+        soon__flush_callbacks();
+    soon__lock_acquire(&it->lock);
+    it->users++;
+    int result = next_entry(it, timeout, &e);
+    it->users--;
+    soon__lock_release(&it->lock);
+    if (result == 1) {
+        *out = soon_future_ref(e->future);
+        free_entry(e);
+    }
+    return result;
+}
+
+int soon_as_completed_fd(soon_as_completed *it)
+{
+    if (!it)
+        return -EINVAL;
+    if (it->birthplace != soon__generation())
+        return -ENOTRECOVERABLE;
+    soon__lock_acquire(&it->lock);
+    if (it->fd < 0) {
+        it->fd = soon__event_new();
+        changed(it);
+    }
+    int fd = it->fd;
+    if (fd < 0)
+        it->fd = -1;
+    soon__lock_release(&it->lock);
+    return fd;
+}
+
+/* ---- the end ---- */
+
+void soon_as_completed_free(soon_as_completed *it)
+{
+    if (!it || it->birthplace != soon__generation())
+        return;
+    soon__lock_acquire(&it->lock);
+    if (it->users)
+        soon__misuse("soon_as_completed_free: another thread is inside");
+    while (it->waiting) {
+        struct entry *e = it->waiting;
+        soon__lock_release(&it->lock);
+        /* Either this unlinks the hook, or it has fired and e is ready. */
+        soon__hook_remove(e->future, &e->hook);
+        soon__lock_acquire(&it->lock);
+        if (!e->fired) {
+            unlink_waiting(it, e);
+            free_entry(e);
+        }
+    }
+    soon__lock_release(&it->lock);
+    for (struct entry *e = it->ready_head, *next; e; e = next) {
+        next = e->next;
+        free_entry(e);
+    }
+    if (it->fd >= 0)
+        soon__event_close(it->fd);
+    soon__free(it->table, (it->mask + 1) * sizeof *it->table);
+    soon__free(it, sizeof *it);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/fork.h"
+
+#include "core/block.h"
+#include "core/callback.h"
+#include "core/timer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+static _Atomic uint32_t generation = 1; /* Sync: atomic; changes only in a new child */
+
+uint32_t soon__generation(void)
+{
+    /* relaxed: fork() itself orders it before all that the child does. */
+    return atomic_load_explicit(&generation, memory_order_relaxed);
+}
+
+/* In the order of the ranks in os/lock.h. */
+static void prepare(void)
+{
+    soon__stripes_fork_prepare();
+    soon__blocked_fork_prepare();
+    soon__timer_fork_prepare();
+}
+
+static void parent(void)
+{
+    soon__timer_fork_parent();
+    soon__blocked_fork_parent();
+    soon__stripes_fork_release();
+}
+
+static void child(void)
+{
+    uint32_t next = (soon__generation() + 1) & 0xFFFF;
+
+    /* relaxed: the child has one thread. */
+    atomic_store_explicit(&generation, next ? next : 1, memory_order_relaxed);
+    soon__timer_fork_child();
+    soon__blocked_fork_child();
+    soon__stripes_fork_release();
+}
+
+static int install_error; /* Sync: const once the library is loaded */
+
+/* When the library is loaded: later, a fork in another thread could come
+ * between. */
+__attribute__((constructor)) static void install(void)
+{
+    install_error = -pthread_atfork(prepare, parent, child);
+}
+
+int soon__fork_guard(void)
+{
+    return install_error;
+}

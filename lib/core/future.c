@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A future's memory: allocation, references, argument, value, extras. Its
+ * state word is transition.c's.
+ */
+#include "core/future.h"
+
+#include "core/callback_index.h"
+#include "core/mem.h"
+#include "core/misuse.h"
+
+#include <errno.h>
+#include <soon/backend.h>
+#include <string.h>
+
+soon_future *soon__future_new(void)
+{
+    soon_future *f = soon__alloc(sizeof *f);
+
+    if (f)
+        soon__future_init(f);
+    return f;
+}
+
+void soon__future_init(soon_future *f)
+{
+    /* Not the payload: it is written before it is read. */
+    memset(f, 0, offsetof(soon_future, payload));
+    atomic_init(&f->refs, 1);
+}
+
+/* ---- blobs ---- */
+
+struct soon__blob *soon__blob_new(size_t len)
+{
+    size_t size;
+
+    if (__builtin_add_overflow(sizeof(struct soon__blob), len, &size))
+        return NULL;
+    struct soon__blob *blob = soon__alloc(size);
+    if (blob)
+        blob->len = blob->room = len;
+    return blob;
+}
+
+void soon__blob_free(struct soon__blob *blob)
+{
+    if (blob)
+        soon__free(blob, sizeof *blob + blob->room);
+}
+
+/* ---- argument and value ---- */
+
+static struct soon__blob *arg_blob(const soon_future *f)
+{
+    struct soon__blob *blob;
+
+    if (f->arg_len != SOON__OUTSIDE)
+        return NULL;
+    memcpy(&blob, f->payload, sizeof blob);
+    return blob;
+}
+
+int soon__future_set_arg(soon_future *f, const void *arg, size_t len)
+{
+    if (len <= SOON__PAYLOAD) {
+        if (len)
+            memcpy(f->payload, arg, len);
+        f->arg_len = (uint8_t)len;
+        return 0;
+    }
+    struct soon__blob *blob = soon__blob_new(len);
+    if (!blob)
+        return -ENOMEM;
+    memcpy(blob->bytes, arg, len);
+    memcpy(f->payload, &blob, sizeof blob);
+    f->arg_len = SOON__OUTSIDE;
+    return 0;
+}
+
+const void *soon__future_arg(const soon_future *f, size_t *len)
+{
+    struct soon__blob *blob = arg_blob(f);
+
+    *len = blob ? blob->len : f->arg_len;
+    if (*len == 0)
+        return NULL;
+    return blob ? blob->bytes : f->payload;
+}
+
+const void *soon__future_value(const soon_future *f, size_t *len)
+{
+    if (f->value_len == SOON__OUTSIDE) {
+        *len = f->value->len;
+        return f->value->bytes;
+    }
+    *len = f->value_len;
+    /* With no room left the length is 0 and the address merely not NULL. */
+    return f->payload + (*len ? soon__arg_room(f) : 0);
+}
+
+size_t soon__future_bytes(const soon_future *f)
+{
+    struct soon__blob *blob = arg_blob(f);
+    bool extra = f->flags & SOON__TIMED;
+
+    return sizeof *f + (blob ? sizeof *blob + blob->len : 0) +
+           (extra ? sizeof(struct soon__extra) : 0);
+}
+
+struct soon__extra *soon__future_extra(soon_future *f)
+{
+    /* acquire: pairs with the release below, of whoever made it. */
+    struct soon__extra *extra = atomic_load_explicit(&f->extra, memory_order_acquire);
+
+    if (extra)
+        return extra;
+    struct soon__extra *made = soon__zalloc(sizeof *made);
+    if (!made)
+        return NULL;
+    /* release: publishes the zeroes; acquire: sees another's instead. */
+    if (atomic_compare_exchange_strong_explicit(&f->extra, &extra, made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return made;
+    soon__free(made, sizeof *made);
+    return extra;
+}
+
+void soon__extra_free(struct soon__extra *extra)
+{
+    if (!extra)
+        return;
+    soon__free_string(extra->name);
+    soon__free_string(extra->message);
+    soon__free(extra, sizeof *extra);
+}
+
+/* ---- references ---- */
+
+static void destroy(soon_future *f)
+{
+    if (f->hooks)
+        soon__callbacks_abandon(f);
+    soon__blob_free(arg_blob(f));
+    soon__blob_free(f->value);
+    /* relaxed: the last reference is gone, and soon__future_drop() acquired. */
+    soon__extra_free(atomic_load_explicit(&f->extra, memory_order_relaxed));
+    soon__free(f, sizeof *f);
+}
+
+soon_future *soon_future_ref(soon_future *f)
+{
+    /* relaxed: the caller's own reference keeps f; nothing is published. */
+    uint32_t before = atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+
+    if (before == 0 || before == UINT32_MAX)
+        soon__misuse(before ? "soon_future_ref: too many references"
+                            : "soon_future_ref: the future has been freed");
+    return f;
+}
+
+void soon__future_drop(soon_future *f, uint32_t n)
+{
+    /* acq_rel: everybody's use of f comes before its end; pairs with itself. */
+    uint32_t before = atomic_fetch_sub_explicit(&f->refs, n, memory_order_acq_rel);
+
+    if (before < n)
+        soon__misuse("soon_future_unref: more references dropped than taken");
+    if (before == n)
+        destroy(f);
+}
+
+void soon_future_unref(soon_future *f)
+{
+    if (f)
+        soon__future_drop(f, 1);
+}
+
+soon_future *soon_future_next(const soon_future *f)
+{
+    return f->next;
+}
+
+void soon_future_task(const soon_future *f, soon_task *task)
+{
+    /* acquire: pairs with the release in soon__future_extra(). */
+    const struct soon__extra *extra = atomic_load_explicit(&f->extra, memory_order_acquire);
+
+    *task = (soon_task){.fn = f->fn, .priority = f->priority};
+    task->arg = soon__future_arg(f, &task->arg_len);
+    if (extra) {
+        task->name = extra->name;
+        task->timeout = extra->timeout;
+    }
+}

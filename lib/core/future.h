@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a future: its layout, its state word, its transitions.
+ *
+ *
+ * The state word, which is also the futex that single waiters sleep on:
+ *
+ *     31        16 15      8 7   6   5   4   3   2   1 0
+ *     +-----------+---------+---+---+---+---+---+---+---+
+ *     | birthplace|    0    | N | A | H | W | C | R |   phase
+ *     +-----------+---------+---+---+---+---+---+---+---+
+ *
+ *     phase       enum soon_state; bit 1 set means done
+ *     R CALL      soon_future_run() runs the function; only it, or the
+ *                 timer, may complete
+ *     C CLOSING   somebody has won the right to complete and is about to
+ *     W WAITERS   somebody may sleep on the word
+ *     H HOOKS     the hook list may be non-empty
+ *     A ASKED     the running task was asked to stop
+ *     N CANCELLING  with CLOSING: it will be CANCELLED
+ *     birthplace  the process that the executor lives in, by fork generation
+ *                 (see fork.h); 0 for a promise, which belongs to none
+ *
+ * Who makes which transition:
+ *
+ *     PENDING -> RUNNING            whoever wins the claim: a worker, a waiter
+ *                                   that runs the task in place, the promise side
+ *     PENDING -> CLOSING+CANCELLING a canceller
+ *     PENDING, RUNNING -> CLOSING   the promise side; for a call that has a
+ *                                   timeout its worker or the timer
+ *     RUNNING|CALL -> FINISHED      the worker of a call without a timeout:
+ *                                   nobody else may complete it, so it needs
+ *                                   no CLOSING, and a completion is one
+ *                                   atomic operation
+ *     CLOSING -> CANCELLED, FINISHED  who closed it
+ *
+ * All of them are compare-and-swap on this one word, except the last step to
+ * done, an exchange by the only thread that may make it. That exchange clears
+ * W and H and returns them: every sleeper and hook that got its bit in before
+ * sees the completion, and one that comes later finds the phase done instead.
+ *
+ * What a future's result or error is made of (value, code, extra's error) is
+ * written only between winning the right to complete and the exchange, and
+ * read only after an acquire load saw the phase done.
+ */
+#ifndef SOON_CORE_FUTURE_H
+#define SOON_CORE_FUTURE_H
+
+#include <soon/future.h>
+
+#include "os/clock.h"
+#include "os/futex.h"
+
+enum {
+    SOON__PHASE = 0x03,
+    SOON__DONE = 0x02,
+    SOON__CALL = 0x04,
+    SOON__CLOSING = 0x08,
+    SOON__WAITERS = 0x10,
+    SOON__HOOKS = 0x20,
+    SOON__ASKED = 0x40,
+    SOON__CANCELLING = 0x80,
+    SOON__BIRTHPLACE_SHIFT = 16,
+};
+
+/* future->flags; const after init */
+enum {
+    SOON__SLOT = 1,     /* counts towards its executor's max_pending while pending */
+    SOON__TIMED = 2,    /* extra->timeout is set */
+    SOON__BATCH = 4,    /* the argument is a chunk of a map: see batch.h */
+    SOON__KILLABLE = 8, /* its executor has a kill op */
+};
+
+enum {
+    SOON__PAYLOAD = 48,  /* bytes for argument and result inside the future */
+    SOON__OUTSIDE = 255, /* a length that says: in a blob of its own */
+};
+
+/* Bytes outside a future: a large argument or result. */
+struct soon__blob {
+    size_t len;
+    size_t room; /* bytes allocated behind */
+    _Alignas(16) unsigned char bytes[];
+};
+
+/* What few futures need, allocated when one does. */
+struct soon__extra {
+    soon_ns timeout;                   /* Sync: const after init */
+    char *name;                        /* Sync: const after init */
+    char *message;                     /* Sync: the completer, then const */
+    int origin, signal, exit_code;     /* Sync: the completer, then const */
+    _Atomic uint32_t progress_version; /* Sync: atomic; odd while a report is written */
+    _Atomic uint64_t progress_done;    /* Sync: atomic, under progress_version */
+    _Atomic uint64_t progress_total;   /* Sync: atomic, under progress_version */
+};
+
+struct soon__hook;
+
+/* 112 bytes, a size class of jemalloc's. The first two words are the ones
+ * that an allocator scribbles over in freed memory, so that a reference
+ * dropped too often still finds its count at 0. */
+struct soon_future {
+    soon_future *next;                 /* Sync: the backend's that queues it */
+    soon_executor *executor;           /* Sync: const after init; NULL for a promise.
+                                          Points at something only while not done */
+    _Atomic uint32_t state;            /* Sync: atomic, see above */
+    _Atomic uint32_t refs;             /* Sync: atomic */
+    soon_fn *fn;                       /* Sync: const after init */
+    struct soon__hook *hooks;          /* Sync: its stripe's lock, see callback.h */
+    struct soon__extra *_Atomic extra; /* Sync: atomic, set once */
+    struct soon__blob *value;          /* Sync: the completer, then const */
+    int code;                          /* Sync: the completer, then const */
+    uint8_t arg_len;                   /* Sync: const after init */
+    uint8_t value_len;                 /* Sync: the completer, then const */
+    int8_t priority;                   /* Sync: const after init */
+    uint8_t flags;                     /* Sync: const after init */
+    _Alignas(16) unsigned char payload[SOON__PAYLOAD]; /* the argument (or a pointer to its blob),
+                                            then room for a result, each aligned to 16.
+                                            Sync: const after init; the completer, then const */
+};
+
+_Static_assert(sizeof(struct soon_future) == 112, "a future has outgrown its size class");
+
+static inline size_t soon__round16(size_t n)
+{
+    return (n + 15) & ~(size_t)15;
+}
+
+/* Bytes of payload that the argument takes. */
+static inline size_t soon__arg_room(const soon_future *f)
+{
+    return f->arg_len == SOON__OUTSIDE ? 16 : soon__round16(f->arg_len);
+}
+
+static inline uint32_t soon__state(const soon_future *f)
+{
+    /* acquire: pairs with the exchange in soon__publish(). */
+    return atomic_load_explicit(&f->state, memory_order_acquire);
+}
+
+static inline bool soon__pending(uint32_t state)
+{
+    return (state & (SOON__PHASE | SOON__CLOSING)) == SOON_PENDING;
+}
+
+/* ---- future.c: memory ---- */
+
+/* A pending future with one reference, or NULL. */
+soon_future *soon__future_new(void);
+void soon__future_init(soon_future *f);
+
+/* Drops n references at once. */
+void soon__future_drop(soon_future *f, uint32_t n);
+
+struct soon__blob *soon__blob_new(size_t len);
+void soon__blob_free(struct soon__blob *blob);
+
+/* Copies the argument in: 0 or -ENOMEM. */
+int soon__future_set_arg(soon_future *f, const void *arg, size_t len);
+const void *soon__future_arg(const soon_future *f, size_t *len);
+const void *soon__future_value(const soon_future *f, size_t *len);
+
+/* Bytes that f holds, for the figures. */
+size_t soon__future_bytes(const soon_future *f);
+
+/* f->extra, made if there is none yet; NULL without memory. Any thread. */
+struct soon__extra *soon__future_extra(soon_future *f);
+
+void soon__extra_free(struct soon__extra *extra);
+
+/* ---- transition.c: the state word ---- */
+
+/* PENDING -> RUNNING plus bits. True if this call made it. */
+bool soon__claim(soon_future *f, uint32_t bits);
+
+/* Wins the right to complete f: from PENDING, or from RUNNING as far as
+ * allowed says (SOON__CALL in it: also while a call runs). On success *from
+ * is the state before. 0, -EALREADY, -EBUSY. */
+int soon__close(soon_future *f, uint32_t allowed, uint32_t *from);
+
+enum soon__outcome { SOON__FINISHED, SOON__FAILED, SOON__CANCELLED, SOON__TIMED_OUT };
+
+/* Completes f, by the one thread that may: counts, publishes, wakes and calls
+ * back. started: it had been running. */
+void soon__settle(soon_future *f, enum soon__outcome outcome, bool started);
+
+/* Sleeps until f is done, at most until deadline: 0 or -ETIMEDOUT. The raw
+ * thing: runs nothing in place and looks for no deadlock. */
+int soon__sleep(soon_future *f, soon_ns deadline);
+
+/* Made in another process, of which this one is a fork? */
+bool soon__inherited(uint32_t state);
+
+/* ---- run.c ---- */
+
+/* soon_future_run() by a waiting worker, which takes f out of turn. */
+bool soon__run_in_place(soon_future *f);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The promise side: futures completed by hand. Whatever needs memory is got
+ * before the right to complete is won, since nothing may fail after that.
+ */
+#include "core/error.h"
+#include "core/executor.h"
+#include "core/mem.h"
+
+#include <errno.h>
+#include <string.h>
+
+int soon_future_new(soon_future **out)
+{
+    if (!out)
+        return -EINVAL;
+    soon_future *f = soon__future_new();
+    if (!f)
+        return -ENOMEM;
+    *out = f;
+    return 0;
+}
+
+bool soon_future_set_running_or_notify_cancel(soon_future *f)
+{
+    return soon__claim(f, 0);
+}
+
+/* A callback may drop the caller's reference, and the last one with it. */
+static void settle(soon_future *f, enum soon__outcome outcome, uint32_t from)
+{
+    soon_future_ref(f);
+    soon__settle(f, outcome, (from & SOON__PHASE) == SOON_RUNNING);
+    soon_future_unref(f);
+}
+
+int soon_future_set_result(soon_future *f, const void *value, size_t len)
+{
+    struct soon__blob *blob = NULL;
+    uint32_t from;
+
+    if (!f || (!value && len))
+        return -EINVAL;
+    if (len > SOON__PAYLOAD - soon__arg_room(f) && !(blob = soon__blob_new(len)))
+        return -ENOMEM;
+    int error = soon__close(f, 0, &from);
+    if (error) {
+        soon__blob_free(blob);
+        return error;
+    }
+    if (len)
+        memcpy(blob ? blob->bytes : f->payload + soon__arg_room(f), value, len);
+    f->value = blob;
+    f->value_len = blob ? SOON__OUTSIDE : (uint8_t)len;
+    settle(f, SOON__FINISHED, from);
+    return 0;
+}
+
+/* Takes message, which may be NULL, also when it fails. extra may be NULL:
+ * then only the code is kept. */
+static int set_failure(soon_future *f, const soon_error *error, struct soon__extra *extra,
+                       char *message)
+{
+    uint32_t from;
+
+    int failed = soon__close(f, 0, &from);
+    if (failed) {
+        soon__free_string(message);
+        return failed;
+    }
+    if (extra) {
+        extra->origin = error->origin;
+        extra->signal = error->signal;
+        extra->exit_code = error->exit_code;
+        extra->message = message;
+    }
+    f->code = error->code;
+    bool late = error->code == -ETIME && error->origin == SOON_FROM_LIBRARY;
+    settle(f, late ? SOON__TIMED_OUT : SOON__FAILED, from);
+    return 0;
+}
+
+int soon_future_set_error(soon_future *f, int code, const char *format, ...)
+{
+    soon_error error = {.code = code, .origin = SOON_FROM_TASK};
+    char *message = NULL;
+    va_list args;
+
+    if (!f || code == 0)
+        return -EINVAL;
+    if (format) {
+        va_start(args, format);
+        message = soon__message(format, args);
+        va_end(args);
+        if (!message)
+            return -ENOMEM;
+    }
+    struct soon__extra *extra = soon__future_extra(f);
+    if (!extra) {
+        soon__free_string(message);
+        return -ENOMEM;
+    }
+    return set_failure(f, &error, extra, message);
+}
+
+int soon_future_set_failure(soon_future *f, const soon_error *error)
+{
+    if (!f || !error || error->code == 0)
+        return -EINVAL;
+    struct soon__extra *extra = soon__future_extra(f);
+    char *message = extra && error->message ? soon__copy_string(error->message) : NULL;
+    return set_failure(f, error, extra, message);
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a task becomes a future and goes to its backend:
+ *
+ *     check -> prepare (copy into a future) -> admit (max_pending)
+ *           -> enter (not closed) -> ops->submit -> surplus, in the caller
+ *
+ * Up to ops->submit everything can be undone, after it nothing fails.
+ */
+#include "core/block.h"
+#include "core/callback.h"
+#include "core/executor.h"
+#include "core/mem.h"
+#include "core/timer.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- a task becomes a future ---- */
+
+static bool valid(const soon_task *task)
+{
+    static const uint64_t none[4];
+
+    return task && task->fn && (task->arg || !task->arg_len) &&
+           task->priority >= SOON_PRIORITY_LOW && task->priority <= SOON_PRIORITY_HIGH &&
+           task->timeout >= 0 && !task->flags && !memcmp(task->reserved, none, sizeof none);
+}
+
+/* The first task with a timeout makes ex a user of the timer. */
+static int need_timer(struct soon_executor_core *core)
+{
+    if (atomic_load(&core->uses_timer))
+        return 0;
+    int error = soon__timer_acquire();
+    if (!error && atomic_exchange(&core->uses_timer, true))
+        soon__timer_release(); /* another submitter was first */
+    return error;
+}
+
+static int add_extra(soon_future *f, const soon_task *task)
+{
+    struct soon__extra *extra = soon__future_extra(f);
+
+    if (!extra)
+        return -ENOMEM;
+    extra->timeout = task->timeout;
+    if (task->name && !(extra->name = soon__copy_string(task->name)))
+        return -ENOMEM;
+    return 0;
+}
+
+int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon_future **out)
+{
+    int error = task->timeout ? need_timer(ex->core) : 0;
+    if (error)
+        return error;
+    soon_future *f = soon__future_new();
+    if (!f)
+        return -ENOMEM;
+    f->executor = ex;
+    f->fn = task->fn;
+    f->priority = (int8_t)task->priority;
+    f->flags =
+        (uint8_t)((task->timeout ? SOON__TIMED : 0) | (flags & SOON__IS_BATCH ? SOON__BATCH : 0) |
+                  (ex->ops->kill ? SOON__KILLABLE : 0));
+    atomic_init(&f->state, SOON_PENDING | ex->core->birthplace << SOON__BIRTHPLACE_SHIFT);
+    error = soon__future_set_arg(f, task->arg, task->arg_len);
+    if (!error && (task->name || task->timeout))
+        error = add_extra(f, task);
+    if (error) {
+        soon_future_unref(f);
+        return error;
+    }
+    *out = f;
+    return 0;
+}
+
+/* A chain of futures on its way in, each with one reference. */
+struct chain {
+    soon_future *head, *tail;
+    size_t n;
+    uint64_t bytes_in, held;
+};
+
+static void append(struct chain *chain, soon_future *f)
+{
+    size_t len;
+
+    soon__future_arg(f, &len);
+    chain->bytes_in += len;
+    chain->held += soon__future_bytes(f);
+    if (chain->tail)
+        chain->tail->next = f;
+    else
+        chain->head = f;
+    chain->tail = f;
+    chain->n++;
+}
+
+static void drop_chain(soon_future *f)
+{
+    while (f) {
+        soon_future *next = f->next;
+        soon_future_unref(f);
+        f = next;
+    }
+}
+
+/* ---- admission ---- */
+
+/* Takes n of the slots that max_pending allows, or up to n if partly. */
+static size_t take_slots(struct soon_executor_core *core, size_t n, bool partly)
+{
+    size_t used = atomic_load(&core->pending), take;
+
+    do {
+        size_t free = used < core->max_pending ? core->max_pending - used : 0;
+        take = n <= free ? n : partly ? free : 0;
+        if (!take)
+            return 0;
+    } while (!atomic_compare_exchange_weak(&core->pending, &used, used + take));
+    return take;
+}
+
+int soon__closed_error(struct soon_executor_core *core)
+{
+    switch (atomic_load(&core->closed)) {
+    case SOON__OPEN:
+        return 0;
+    case SOON__SHUT:
+        return -ESHUTDOWN;
+    default:
+        return -ENOTRECOVERABLE;
+    }
+}
+
+/* Sleeps until n slots are taken. A task that submits to its own pool sleeps
+ * as in any wait: the pool makes up for it. */
+static int wait_for_slots(struct soon_executor_core *core, size_t n, soon_ns deadline)
+{
+    int error = 0;
+
+    soon__flush_callbacks();
+    atomic_fetch_add(&core->want_room, 1);
+    soon__blocking(true);
+    for (;;) {
+        uint32_t seen = atomic_load(&core->room);
+        if (error || (error = soon__closed_error(core)) || take_slots(core, n, false))
+            break;
+        error = soon__futex_wait(&core->room, seen, deadline);
+    }
+    soon__blocking(false);
+    atomic_fetch_sub(&core->want_room, 1);
+    return error;
+}
+
+/* How many of n go into the queue; the rest the caller runs. */
+static int admit(struct soon_executor_core *core, size_t n, soon_ns deadline, size_t *queued)
+{
+    *queued = n;
+    if (!core->max_pending)
+        return 0;
+    if (core->overflow == SOON_CALLER_RUNS) {
+        *queued = take_slots(core, n, true);
+        return 0;
+    }
+    if (n > core->max_pending)
+        return core->overflow == SOON_BLOCK ? -EINVAL : -EAGAIN;
+    if (take_slots(core, n, false))
+        return 0;
+    return core->overflow == SOON_BLOCK ? wait_for_slots(core, n, deadline) : -EAGAIN;
+}
+
+static void give_slots_back(struct soon_executor_core *core, size_t n)
+{
+    if (core->max_pending)
+        while (n--)
+            soon__room_made(core);
+}
+
+/* ---- going in ---- */
+
+/* From here on a drain waits for these n, and they hold ex: see executor.h.
+ * Until submit returns the caller's reference holds it too. */
+static int enter(soon_executor *ex, size_t n)
+{
+    atomic_fetch_add(&ex->core->tallies.base.figure[SOON__N_SUBMITTED], n);
+    int error = soon__closed_error(ex->core);
+    if (error)
+        soon__unsubmit(ex, n);
+    else if (!(ex->ops->flags & SOON_BACKEND_DRAINS))
+        soon__executor_hold_many(ex, n);
+    return error;
+}
+
+static void leave(soon_executor *ex, size_t n)
+{
+    soon__unsubmit(ex, n);
+    if (!(ex->ops->flags & SOON_BACKEND_DRAINS))
+        while (n--)
+            soon_executor_release(ex);
+}
+
+/* Cuts the chain after its first n futures; returns the rest. */
+static soon_future *split(struct chain *chain, size_t n)
+{
+    soon_future **link = &chain->head;
+
+    while (n--)
+        link = &(*link)->next;
+    soon_future *rest = *link;
+    *link = NULL;
+    return rest;
+}
+
+static void run_surplus(soon_future *f)
+{
+    while (f) {
+        soon_future *next = f->next;
+        f->next = NULL;
+        soon_future_run(f);
+        soon_future_unref(f);
+        f = next;
+    }
+}
+
+static void mark_slots(soon_future *f, size_t n)
+{
+    for (; n; n--, f = f->next)
+        f->flags |= SOON__SLOT;
+}
+
+/* Hands a chain in, all or nothing. */
+static int send(soon_executor *ex, struct chain *chain, unsigned flags, soon_ns deadline)
+{
+    struct soon_executor_core *core = ex->core;
+    size_t queued = chain->n;
+    int error = soon__closed_error(core);
+
+    if (!error && !(flags & SOON__FORCE))
+        error = admit(core, chain->n, deadline, &queued);
+    if (error)
+        return error;
+    bool slots = core->max_pending && !(flags & SOON__FORCE);
+    error = enter(ex, chain->n);
+    if (!error) {
+        soon_future *surplus = queued < chain->n ? split(chain, queued) : NULL;
+        if (slots)
+            mark_slots(chain->head, queued);
+        /* Before ops->submit, after which the tasks may be done any time. */
+        soon__count(ex, &core->tallies, SOON__N_HELD, chain->held);
+        soon__count(ex, &core->tallies, SOON__N_BYTES_IN, chain->bytes_in);
+        error = chain->head ? ex->ops->submit(ex, chain->head, queued) : 0;
+        if (!error) {
+            run_surplus(surplus);
+            return 0;
+        }
+        soon__count(ex, &core->tallies, SOON__N_HELD, 0 - chain->held);
+        soon__count(ex, &core->tallies, SOON__N_BYTES_IN, 0 - chain->bytes_in);
+        leave(ex, chain->n);
+        drop_chain(surplus);
+    }
+    if (slots)
+        give_slots_back(core, queued);
+    return error;
+}
+
+/* ---- the calls ---- */
+
+/* The user's reference comes first: once handed in, f may be gone. */
+static int submit_one(soon_executor *ex, const soon_task *task, unsigned flags, soon_ns deadline,
+                      soon_future **out)
+{
+    struct chain chain = {0};
+    soon_future *f;
+
+    int error = soon__prepare(ex, task, flags, &f);
+    if (error)
+        return error;
+    if (out)
+        soon_future_ref(f);
+    append(&chain, f);
+    error = send(ex, &chain, flags, deadline);
+    if (error)
+        soon__future_drop(f, out ? 2 : 1);
+    else if (out)
+        *out = f;
+    return error;
+}
+
+int soon__submit(soon_executor *ex, const soon_task *task, unsigned flags, soon_ns deadline,
+                 soon_future **out)
+{
+    int error = soon__executor_check(ex);
+
+    if (error)
+        return error;
+    return valid(task) ? submit_one(ex, task, flags, deadline, out) : -EINVAL;
+}
+
+int soon__submit_prepared(soon_executor *ex, soon_future *f)
+{
+    struct chain chain = {0};
+
+    append(&chain, f);
+    return send(ex, &chain, SOON__FORCE, 0);
+}
+
+int soon_submit_task(soon_executor *ex, const soon_task *task, soon_future **out)
+{
+    return soon__submit(ex, task, 0, SOON__NEVER, out);
+}
+
+int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
+{
+    return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
+}
+
+static int prepare_many(soon_executor *ex, const soon_task *tasks, size_t n, struct chain *chain)
+{
+    for (size_t i = 0; i < n; i++) {
+        soon_future *f;
+        int error = soon__prepare(ex, &tasks[i], 0, &f);
+        if (error) {
+            drop_chain(chain->head);
+            return error;
+        }
+        append(chain, f);
+    }
+    return 0;
+}
+
+/* Sends a chain whose futures' second references go to refs[]. Once sent the
+ * links are the backend's, so the references are taken before; and out stays
+ * untouched until nothing can fail any more. */
+static int send_for(soon_executor *ex, struct chain *chain, soon_future **refs, soon_future **out)
+{
+    soon_future *head = chain->head;
+    size_t n = 0;
+
+    for (soon_future *f = head; f; f = f->next)
+        refs[n++] = soon_future_ref(f);
+    int error = send(ex, chain, 0, SOON__NEVER);
+    if (!error) {
+        memcpy(out, refs, n * sizeof *out);
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        soon_future_unref(refs[i]);
+    drop_chain(head);
+    return error;
+}
+
+static int send_detached(soon_executor *ex, struct chain *chain)
+{
+    soon_future *head = chain->head;
+    int error = send(ex, chain, 0, SOON__NEVER);
+
+    if (error)
+        drop_chain(head);
+    return error;
+}
+
+int soon_submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **out)
+{
+    soon_future *few[64], **refs = few;
+    struct chain chain = {0};
+    int error = soon__executor_check(ex);
+
+    if (error || (!tasks && n))
+        return error ? error : -EINVAL;
+    for (size_t i = 0; i < n; i++)
+        if (!valid(&tasks[i]))
+            return -EINVAL;
+    if (n == 0)
+        return 0;
+    if (out && n > sizeof few / sizeof *few && !(refs = soon__alloc_array(n, sizeof *refs)))
+        return -ENOMEM;
+    error = prepare_many(ex, tasks, n, &chain);
+    if (!error)
+        error = out ? send_for(ex, &chain, refs, out) : send_detached(ex, &chain);
+    if (refs != few)
+        soon__free(refs, n * sizeof *refs);
+    return error;
+}

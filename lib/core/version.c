@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#include <soon/version.h>
+
+const char *soon_version(void)
+{
+    return SOON_VERSION;
+}

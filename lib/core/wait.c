@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting for one future, and for some of many.
+ *
+ * A wait has up to three stages. What is done already needs none. In a task,
+ * what is pending in the task's own executor is run right here, so that no
+ * task ever waits for a queue that it blocks itself. What remains runs
+ * somewhere else, or will be completed from outside: the thread sleeps, on
+ * the state word for one future, on hooks for many.
+ */
+#include "core/wait.h"
+
+#include "core/block.h"
+#include "core/callback.h"
+#include "core/error.h"
+#include "core/mem.h"
+#include "core/thread.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <soon/wait.h>
+#include <string.h>
+
+bool soon__may_help(void)
+{
+    return soon__self.call || soon__self.worker_of;
+}
+
+bool soon__can_help(const soon_future *f)
+{
+    return soon__may_help() && soon__pending(soon__state(f)) && f->executor &&
+           soon__within(f->executor) && soon__stack_left();
+}
+
+bool soon__help(soon_future *f)
+{
+    return soon__can_help(f) && soon__run_in_place(f);
+}
+
+/* ---- one ---- */
+
+static void collect_one(const void *set, struct soon__awaited *awaited)
+{
+    soon__awaited_add(awaited, set);
+}
+
+int soon__wait_until(soon_future *f, soon_ns deadline)
+{
+    struct soon__blocked self = {.set = f, .collect = collect_one};
+
+    soon__flush_callbacks();
+    soon__help(f);
+    if (soon_future_done(f))
+        return 0;
+    int error = soon__block(&self);
+    if (error)
+        return error;
+    error = soon__sleep(f, deadline);
+    soon__unblock(&self);
+    return error;
+}
+
+int soon_future_wait(soon_future *f, soon_ns timeout)
+{
+    if (!f)
+        return -EINVAL;
+    uint32_t state = soon__state(f);
+    if (state & SOON__DONE)
+        return 0;
+    if (soon__inherited(state))
+        return -ENOTRECOVERABLE;
+    return timeout ? soon__wait_until(f, soon__deadline(timeout)) : -ETIMEDOUT;
+}
+
+int soon_future_value(soon_future *f, soon_ns timeout, const void **value, size_t *len)
+{
+    int error = soon_future_wait(f, timeout);
+    size_t n;
+
+    if (error || (error = soon__code_of(f)))
+        return error;
+    const void *v = soon__future_value(f, &n);
+    if (value)
+        *value = v;
+    if (len)
+        *len = n;
+    return 0;
+}
+
+int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
+{
+    const void *v;
+    size_t n;
+
+    if (!value && len)
+        return -EINVAL;
+    int error = soon_future_value(f, timeout, &v, &n);
+    if (error)
+        return error;
+    if (n != len)
+        return -EMSGSIZE;
+    if (len)
+        memcpy(value, v, len);
+    return 0;
+}
+
+int soon_future_error(soon_future *f, soon_ns timeout, soon_error *error)
+{
+    if (!error)
+        return -EINVAL;
+    int failed = soon_future_wait(f, timeout);
+    if (!failed)
+        soon__error_of(f, error);
+    return failed;
+}
+
+/* ---- many ---- */
+
+enum { FEW = 16 }; /* futures that need no memory */
+
+struct group;
+
+struct member {
+    struct soon__hook hook; /* first: fire() gets its address */
+    soon_future *future;
+    struct group *group;
+};
+
+/* One soon_wait(), on its stack. Hooks reach it under a stripe's lock, and
+ * removing them all comes before its end. */
+struct group {
+    struct member *members;     /* Sync: const after gather() */
+    size_t n;                   /* Sync: const after gather() */
+    enum soon_return_when when; /* Sync: const */
+    _Atomic size_t left;        /* Sync: atomic: hooks that have not fired */
+    soon__futex enough;         /* Sync: atomic: 1 when the wait is over */
+};
+
+/* Is f's end one that ends the whole wait? Cancelled is not failed. */
+static bool ends_wait(const soon_future *f, enum soon_return_when when)
+{
+    uint32_t phase = soon__state(f) & SOON__PHASE;
+
+    switch (when) {
+    case SOON_FIRST_COMPLETED:
+        return phase & SOON__DONE;
+    case SOON_FIRST_EXCEPTION:
+        return phase == SOON_FINISHED && f->code != 0;
+    default:
+        return false;
+    }
+}
+
+static void one_less(struct group *group, const soon_future *f)
+{
+    /* acq_rel: the last one has seen what all the others completed. */
+    size_t left = atomic_fetch_sub_explicit(&group->left, 1, memory_order_acq_rel);
+
+    if (left == 1 || ends_wait(f, group->when)) {
+        atomic_store(&group->enough, 1);
+        soon__futex_wake(&group->enough, 1);
+    }
+}
+
+static void fire(struct soon__hook *hook, soon_future *f)
+{
+    one_less(((struct member *)hook)->group, f);
+}
+
+static void collect_group(const void *set, struct soon__awaited *awaited)
+{
+    const struct group *group = set;
+
+    for (size_t i = 0; i < group->n; i++) {
+        soon_future *f = group->members[i].future;
+        awaited->open = awaited->open || ends_wait(f, group->when);
+        soon__awaited_add(awaited, f);
+    }
+}
+
+/* Each future once, by an open-addressing table of slots pointers, all NULL. */
+static void gather_with(struct group *group, soon_future *const *futures, size_t n,
+                        soon_future **table, size_t slots)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t at = ((uintptr_t)futures[i] >> 4) * 0x9E3779B97F4A7C15u >> 20 & (slots - 1);
+        while (table[at] && table[at] != futures[i])
+            at = (at + 1) & (slots - 1);
+        if (table[at])
+            continue;
+        table[at] = futures[i];
+        group->members[group->n++] =
+            (struct member){.hook.fire = fire, .future = futures[i], .group = group};
+    }
+}
+
+static int gather(struct group *group, soon_future *const *futures, size_t n)
+{
+    soon_future *small[2 * FEW] = {0}, **table = small;
+    size_t slots = 2 * FEW;
+
+    while (slots < 2 * n)
+        slots *= 2;
+    if (n > FEW && !(table = soon__zalloc(slots * sizeof *table)))
+        return -ENOMEM;
+    gather_with(group, futures, n, table, slots);
+    if (table != small)
+        soon__free(table, slots * sizeof *table);
+    return 0;
+}
+
+static int count_done(const struct group *group, bool *over)
+{
+    size_t done = 0;
+
+    *over = false;
+    for (size_t i = 0; i < group->n; i++) {
+        done += soon_future_done(group->members[i].future);
+        *over = *over || ends_wait(group->members[i].future, group->when);
+    }
+    *over = *over || done == group->n;
+    return done < INT_MAX ? (int)done : INT_MAX;
+}
+
+/* Runs what this thread can of the group, until that ends the wait. */
+static void help_group(const struct group *group)
+{
+    soon__flush_callbacks();
+    for (size_t i = 0; i < group->n; i++) {
+        soon_future *f = group->members[i].future;
+        if (soon__help(f) && ends_wait(f, group->when))
+            return;
+    }
+}
+
+static void hook_all(struct group *group)
+{
+    for (size_t i = 0; i < group->n; i++)
+        if (!soon__hook_add(group->members[i].future, &group->members[i].hook))
+            one_less(group, group->members[i].future);
+}
+
+static void unhook_all(struct group *group)
+{
+    for (size_t i = 0; i < group->n; i++)
+        soon__hook_remove(group->members[i].future, &group->members[i].hook);
+}
+
+static int sleep_for(struct group *group, soon_ns deadline)
+{
+    struct soon__blocked self = {
+        .set = group, .collect = collect_group, .any = group->when != SOON_ALL_COMPLETED};
+
+    int error = soon__block(&self);
+    if (error)
+        return error;
+    atomic_init(&group->left, group->n);
+    hook_all(group);
+    while (!error && !atomic_load(&group->enough))
+        error = soon__futex_wait(&group->enough, 0, deadline);
+    unhook_all(group);
+    soon__unblock(&self);
+    return 0;
+}
+
+static int wait_for(struct group *group, soon_ns timeout)
+{
+    soon_ns deadline = soon__deadline(timeout);
+    bool over;
+
+    int done = count_done(group, &over);
+    if (over || timeout == 0)
+        return done;
+    for (size_t i = 0; i < group->n; i++) {
+        uint32_t state = soon__state(group->members[i].future);
+        if (!(state & SOON__DONE) && soon__inherited(state))
+            return -ENOTRECOVERABLE;
+    }
+    help_group(group);
+    done = count_done(group, &over);
+    if (over)
+        return done;
+    int error = sleep_for(group, deadline);
+    return error ? error : count_done(group, &over);
+}
+
+int soon_wait(soon_future *const *futures, size_t n, enum soon_return_when when, soon_ns timeout)
+{
+    struct member few[FEW];
+    struct group group = {.members = few, .when = when};
+
+    if ((!futures && n) || (int)when < SOON_FIRST_COMPLETED || when > SOON_ALL_COMPLETED)
+        return -EINVAL;
+    for (size_t i = 0; i < n; i++)
+        if (!futures[i])
+            return -EINVAL;
+    if (n == 0)
+        return 0;
+    if (n > FEW && !(group.members = soon__alloc_array(n, sizeof *few)))
+        return -ENOMEM;
+    int result = gather(&group, futures, n);
+    if (result == 0)
+        result = wait_for(&group, timeout);
+    if (group.members != few)
+        soon__free(group.members, n * sizeof *few);
+    return result;
+}

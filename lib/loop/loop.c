@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop executor: tasks run in the thread that calls soon_loop_run().
+ *
+ * The descriptor is readable exactly while the queue holds something (which
+ * may turn out to be stale), so both change together under the lock, and an
+ * event loop that polls it level-triggered misses nothing.
+ */
+#include <soon/backend.h>
+
+#include "core/mem.h"
+#include "os/event.h"
+#include "os/lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+
+struct loop {
+    soon_executor ex; /* first: a loop is an executor */
+    int fd;           /* Sync: const after new */
+    soon__lock lock;
+    struct soon_task_queue queue; /* Sync: lock */
+    size_t stale;                 /* about how many in queue are done. Sync: lock */
+    bool closed;                  /* Sync: lock */
+    bool abandoned;               /* no user has a reference. Sync: lock */
+    unsigned runners;             /* threads in soon_loop_run(). Sync: lock */
+    bool has_home;                /* some thread has run the loop. Sync: lock */
+    pthread_t home;               /* the last one. Sync: lock */
+    soon__futex changed;          /* Sync: atomic: work came in, or closed */
+};
+
+enum { SWEEP_MIN = 1024 };
+
+static struct loop *loop_of(soon_executor *ex)
+{
+    return (struct loop *)ex;
+}
+
+/* ---- work comes in ---- */
+
+static void wake(struct loop *loop)
+{
+    atomic_fetch_add(&loop->changed, 1);
+    soon__futex_wake(&loop->changed, INT_MAX);
+}
+
+static int submit(soon_executor *ex, soon_future *chain, size_t n)
+{
+    struct loop *loop = loop_of(ex);
+
+    (void)n;
+    soon__lock_acquire(&loop->lock);
+    bool closed = loop->closed;
+    if (!closed) {
+        if (!loop->queue.count)
+            soon__event_set(loop->fd);
+        soon_task_queue_push(&loop->queue, chain);
+    }
+    soon__lock_release(&loop->lock);
+    if (closed)
+        return -ESHUTDOWN;
+    wake(loop);
+    return 0;
+}
+
+static void drop(soon_future *chain)
+{
+    while (chain) {
+        soon_future *next = soon_future_next(chain);
+        soon_future_unref(chain);
+        chain = next;
+    }
+}
+
+static void withdrawn(soon_executor *ex, soon_future *f)
+{
+    struct loop *loop = loop_of(ex);
+    soon_future *swept = NULL;
+
+    (void)f;
+    soon__lock_acquire(&loop->lock);
+    if (++loop->stale >= SWEEP_MIN && loop->stale > loop->queue.count / 2) {
+        swept = soon_task_queue_sweep(&loop->queue);
+        loop->stale = 0;
+        if (swept && !loop->queue.count)
+            soon__event_clear(loop->fd);
+    }
+    soon__lock_release(&loop->lock);
+    drop(swept);
+}
+
+/* ---- running ---- */
+
+static soon_future *pop(struct loop *loop)
+{
+    soon__lock_acquire(&loop->lock);
+    soon_future *f = soon_task_queue_pop(&loop->queue);
+    if (f && !loop->queue.count)
+        soon__event_clear(loop->fd);
+    soon__lock_release(&loop->lock);
+    return f;
+}
+
+/* Runs what is queued, up to budget of them. */
+static int run_queued(struct loop *loop, size_t budget)
+{
+    soon_future *f;
+    size_t ran = 0;
+
+    while (ran < budget && (f = pop(loop))) {
+        ran += soon_future_run(f);
+        soon_future_unref(f);
+        if (soon_executor_inherited(&loop->ex))
+            break; /* the task forked, and this is the child */
+    }
+    return ran < INT_MAX ? (int)ran : INT_MAX;
+}
+
+static void enter(struct loop *loop)
+{
+    soon__lock_acquire(&loop->lock);
+    loop->runners++;
+    loop->has_home = true;
+    loop->home = pthread_self();
+    soon__lock_release(&loop->lock);
+}
+
+/* Nobody will come to run what is queued: it is cancelled. */
+static void cancel_queued(struct loop *loop)
+{
+    soon_future *f;
+
+    while ((f = pop(loop))) {
+        soon_future_cancel(f);
+        soon_future_unref(f);
+    }
+}
+
+static void leave(struct loop *loop)
+{
+    soon__lock_acquire(&loop->lock);
+    bool abandoned = --loop->runners == 0 && loop->abandoned;
+    soon__lock_release(&loop->lock);
+    if (abandoned)
+        cancel_queued(loop);
+}
+
+static bool is_closed(struct loop *loop)
+{
+    soon__lock_acquire(&loop->lock);
+    bool closed = loop->closed;
+    soon__lock_release(&loop->lock);
+    return closed;
+}
+
+static int run_until(struct loop *loop, size_t budget, soon_ns deadline)
+{
+    for (;;) {
+        uint32_t seen = atomic_load(&loop->changed);
+        int ran = run_queued(loop, budget);
+        if (ran || deadline == 0 || is_closed(loop))
+            return ran;
+        if (soon__futex_wait(&loop->changed, seen, deadline) != 0)
+            deadline = 0; /* one more look */
+    }
+}
+
+static const struct soon_executor_ops ops;
+
+static int check(const soon_executor *ex)
+{
+    if (!ex || ex->ops != &ops)
+        return -EINVAL;
+    return soon_executor_inherited(ex) ? -ENOTRECOVERABLE : 0;
+}
+
+int soon_loop_run(soon_executor *ex, size_t budget, soon_ns timeout)
+{
+    int error = check(ex);
+
+    if (error)
+        return error;
+    struct loop *loop = loop_of(ex);
+    soon_executor_hold(ex); /* a task may drop the last reference */
+    enter(loop);
+    int ran = run_until(loop, budget ? budget : SIZE_MAX, timeout ? soon__deadline(timeout) : 0);
+    if (!soon_executor_inherited(ex)) {
+        leave(loop);
+        soon_executor_release(ex);
+    }
+    return ran;
+}
+
+int soon_loop_fd(soon_executor *ex)
+{
+    int error = check(ex);
+
+    return error ? error : loop_of(ex)->fd;
+}
+
+/* ---- the end ---- */
+
+/* Tasks keep to the thread that runs the loop. If that is this one, or there
+ * has been none, nobody else will run what is queued. */
+static bool is_ours(struct loop *loop)
+{
+    soon__lock_acquire(&loop->lock);
+    bool ours = !loop->has_home || pthread_equal(loop->home, pthread_self());
+    soon__lock_release(&loop->lock);
+    return ours;
+}
+
+/* The last reference is gone. A thread that runs the loop now goes on until
+ * it leaves; else this is the last chance for what is queued. */
+static void abandon(struct loop *loop)
+{
+    soon__lock_acquire(&loop->lock);
+    loop->abandoned = true;
+    bool running = loop->runners > 0;
+    soon__lock_release(&loop->lock);
+    if (running)
+        return;
+    if (is_ours(loop))
+        run_queued(loop, SIZE_MAX);
+    else
+        cancel_queued(loop);
+}
+
+static void loop_close(soon_executor *ex, unsigned flags)
+{
+    struct loop *loop = loop_of(ex);
+
+    soon__lock_acquire(&loop->lock);
+    loop->closed = true;
+    soon__lock_release(&loop->lock);
+    wake(loop);
+    if (flags & SOON_CANCEL_FUTURES)
+        cancel_queued(loop);
+    if (flags & SOON_BACKEND_LAST_REFERENCE)
+        abandon(loop);
+}
+
+static int join(soon_executor *ex, soon_ns deadline)
+{
+    struct loop *loop = loop_of(ex);
+    bool ours = is_ours(loop);
+
+    while (ours && (deadline < 0 || soon__now() < deadline) && run_queued(loop, 1))
+        ;
+    return soon_executor_drain(ex, deadline);
+}
+
+static void destroy(soon_executor *ex)
+{
+    struct loop *loop = loop_of(ex);
+
+    drop(soon_task_queue_sweep(&loop->queue));
+    soon__event_close(loop->fd);
+    soon_executor_fini(ex);
+    soon__free(loop, sizeof *loop);
+}
+
+static const struct soon_executor_ops ops = {
+    .backend = "loop",
+    .flags = SOON_BACKEND_LOCAL,
+    .submit = submit,
+    .close = loop_close,
+    .join = join,
+    .destroy = destroy,
+    .withdrawn = withdrawn,
+};
+
+int soon_loop_new(soon_executor **out)
+{
+    if (!out)
+        return -EINVAL;
+    struct loop *loop = soon__zalloc(sizeof *loop);
+    if (!loop)
+        return -ENOMEM;
+    loop->fd = soon__event_new();
+    int error = loop->fd < 0 ? loop->fd : 0;
+    if (!error) {
+        error = soon_executor_init(&loop->ex, &ops, &(struct soon_executor_limits){.workers = 1});
+        if (error)
+            soon__event_close(loop->fd);
+    }
+    if (error) {
+        soon__free(loop, sizeof *loop);
+        return error;
+    }
+    *out = &loop->ex;
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/futex.h"
+
+#include "os/clock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)
+{
+    int saved = errno;
+    struct timespec at, *until = NULL;
+
+    if (deadline != SOON__NEVER) {
+        at.tv_sec = (time_t)(deadline / 1000000000);
+        at.tv_nsec = (long)(deadline % 1000000000);
+        until = &at;
+    }
+    /* FUTEX_WAIT_BITSET is the variant whose timeout is absolute. */
+    long r = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL,
+                     FUTEX_BITSET_MATCH_ANY);
+    int result = r < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+    errno = saved;
+    return result;
+}
+
+void soon__futex_wake(const soon__futex *word, int n)
+{
+    int saved = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+    errno = saved;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The thread pool as an executor: one queue, one lock, a stack of idle
+ * workers, and as many threads as work has asked for.
+ *
+ * Threads are started by whoever brings work: submit, when no worker is idle
+ * and there may be more of them; and a worker that goes to sleep in a wait
+ * while it is the last one awake and tasks are queued (a spare).
+ */
+#include "thread_pool/pool.h"
+
+#include "core/mem.h"
+#include "os/cpus.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORKERS_MAX = 65536, SWEEP_MIN = 1024 };
+
+static struct pool *pool_of(soon_executor *ex)
+{
+    return (struct pool *)ex;
+}
+
+/* ---- work comes in ---- */
+
+/* Starts workers for n tasks that found none idle. The tasks are safe as long
+ * as one worker is awake; more than that is speed, and may fail. */
+static int start_workers(struct pool *pool, size_t n)
+{
+    unsigned awake = pool->n_workers - pool->n_blocked;
+    int error = 0;
+
+    for (; n && awake < pool->max_workers && !error; n--, awake++)
+        error = soon__worker_start(pool);
+    return awake ? 0 : error;
+}
+
+static int submit_locked(struct pool *pool, soon_future *chain, size_t n, struct worker **taken)
+{
+    if (pool->broken || pool->closed)
+        return pool->broken ? -ENOTRECOVERABLE : -ESHUTDOWN;
+    size_t idle = pool->n_idle < n ? pool->n_idle : n;
+    if (idle < n) {
+        int error = start_workers(pool, n - idle);
+        if (error)
+            return error;
+    }
+    *taken = soon__worker_take_idle(pool, idle);
+    soon_task_queue_push(&pool->queue, chain);
+    return 0;
+}
+
+static int submit(soon_executor *ex, soon_future *chain, size_t n)
+{
+    struct pool *pool = pool_of(ex);
+    struct worker *taken = NULL;
+
+    soon__lock_acquire(&pool->lock);
+    int error = submit_locked(pool, chain, n, &taken);
+    soon__lock_release(&pool->lock);
+    soon__worker_wake(taken);
+    return error;
+}
+
+/* ---- what happens to queued and running tasks elsewhere ---- */
+
+/* Entries of the queue that are done would wait for their turn just to be
+ * dropped. Sweeping when they are more than half keeps the cost of each
+ * constant and the queue in proportion to what is pending. */
+static void withdrawn(soon_executor *ex, soon_future *f)
+{
+    struct pool *pool = pool_of(ex);
+    soon_future *swept = NULL;
+
+    (void)f;
+    soon__lock_acquire(&pool->lock);
+    if (++pool->stale >= SWEEP_MIN && pool->stale > pool->queue.count / 2) {
+        swept = soon_task_queue_sweep(&pool->queue);
+        pool->stale = 0;
+    }
+    soon__lock_release(&pool->lock);
+    soon__pool_drop(swept);
+}
+
+static void blocking(soon_executor *ex, bool begin)
+{
+    struct pool *pool = pool_of(ex);
+
+    soon__lock_acquire(&pool->lock);
+    pool->n_blocked += begin ? 1u : -1u;
+    /* Without memory or threads for a spare the next submit or wait tries
+     * again. */
+    if (begin && pool->queue.count && pool->n_workers == pool->n_blocked)
+        (void)soon__worker_start(pool);
+    soon__lock_release(&pool->lock);
+}
+
+static void stats(soon_executor *ex, soon_stats *out)
+{
+    struct pool *pool = pool_of(ex);
+
+    soon__lock_acquire(&pool->lock);
+    out->workers = pool->n_workers;
+    out->idle = pool->n_idle;
+    out->workers_started = pool->n_started;
+    out->memory += sizeof *pool + pool->n_workers * sizeof(struct worker) + pool->init_arg_len;
+    soon__lock_release(&pool->lock);
+}
+
+/* ---- the end ---- */
+
+static void pool_close(soon_executor *ex, unsigned flags)
+{
+    struct pool *pool = pool_of(ex);
+    struct soon_task_queue cancelled = {.count = 0};
+    soon_future *f;
+
+    soon__lock_acquire(&pool->lock);
+    pool->closed = true;
+    if (flags & SOON_CANCEL_FUTURES) {
+        cancelled = pool->queue;
+        pool->queue = (struct soon_task_queue){.count = 0};
+        pool->stale = 0;
+    }
+    struct worker *taken = soon__worker_take_idle(pool, pool->n_idle);
+    soon__lock_release(&pool->lock);
+    soon__worker_wake(taken);
+    while ((f = soon_task_queue_pop(&cancelled))) {
+        soon_future_cancel(f);
+        soon_future_unref(f);
+    }
+}
+
+static int pool_join(soon_executor *ex, soon_ns deadline)
+{
+    struct pool *pool = pool_of(ex);
+    int error = soon_executor_drain(ex, deadline);
+
+    soon__lock_acquire(&pool->lock);
+    while (!error && (pool->n_workers || pool->has_last || pool->joining)) {
+        /* relaxed: it changes under the lock. */
+        uint32_t seen = atomic_load_explicit(&pool->gone, memory_order_relaxed);
+        if (pool->n_workers == 0 && pool->has_last) {
+            soon__worker_join_last(pool);
+            continue;
+        }
+        soon__lock_release(&pool->lock);
+        error = soon__futex_wait(&pool->gone, seen, deadline < 0 ? SOON__NEVER : deadline);
+        soon__lock_acquire(&pool->lock);
+    }
+    soon__lock_release(&pool->lock);
+    return error;
+}
+
+static void free_pool(struct pool *pool)
+{
+    soon__free_string(pool->name);
+    soon__free(pool->init_arg, pool->init_arg_len);
+    soon__free(pool, sizeof *pool);
+}
+
+/* The last worker has left, and may be the thread that this runs in. */
+static void destroy(soon_executor *ex)
+{
+    struct pool *pool = pool_of(ex);
+
+    if (pool->has_last) {
+        if (pthread_equal(pool->last, pthread_self()))
+            pthread_detach(pool->last);
+        else
+            pthread_join(pool->last, NULL);
+    }
+    soon_executor_fini(ex);
+    free_pool(pool);
+}
+
+/* ---- the beginning ---- */
+
+static const struct soon_executor_ops ops = {
+    .backend = "thread_pool",
+    .flags = SOON_BACKEND_LOCAL | SOON_BACKEND_DRAINS,
+    .submit = submit,
+    .close = pool_close,
+    .join = pool_join,
+    .destroy = destroy,
+    .withdrawn = withdrawn,
+    .blocking = blocking,
+    .stats = stats,
+};
+
+/* SOON_MAX_WORKERS, or what the machine allows; 0 if the former makes no
+ * sense. */
+static unsigned default_workers(void)
+{
+    const char *text = getenv("SOON_MAX_WORKERS");
+    char *end;
+
+    if (!text || !*text)
+        return soon__cpus();
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    return *end == '\0' && !errno && n >= 1 && n <= WORKERS_MAX ? (unsigned)n : 0;
+}
+
+static int configure(struct pool *pool, const soon_thread_pool_options *o)
+{
+    pool->max_workers = o->max_workers ? o->max_workers : default_workers();
+    pool->min_workers = o->min_workers;
+    pool->idle_timeout = o->idle_timeout ? o->idle_timeout : SOON_SECONDS(60);
+    pool->stack_size = o->stack_size;
+    pool->initializer = o->initializer;
+    pool->finalizer = o->finalizer;
+    if (pool->max_workers < 1 || pool->max_workers > WORKERS_MAX ||
+        pool->min_workers > pool->max_workers || soon__thread_stack_size(&pool->stack_size) != 0 ||
+        (!o->init_arg && o->init_arg_len))
+        return -EINVAL;
+    pool->name = soon__copy_string(o->name ? o->name : "soon");
+    if (o->init_arg_len) {
+        pool->init_arg = soon__alloc(o->init_arg_len);
+        if (pool->init_arg) {
+            memcpy(pool->init_arg, o->init_arg, o->init_arg_len);
+            pool->init_arg_len = o->init_arg_len;
+        }
+    }
+    return pool->name && (pool->init_arg || !o->init_arg_len) ? 0 : -ENOMEM;
+}
+
+int soon_thread_pool_new(const soon_thread_pool_options *options, soon_executor **out)
+{
+    static const soon_thread_pool_options defaults;
+
+    if (!options)
+        options = &defaults;
+    if (!out || memcmp(options->reserved, defaults.reserved, sizeof defaults.reserved) != 0)
+        return -EINVAL;
+    struct pool *pool = soon__zalloc(sizeof *pool);
+    if (!pool)
+        return -ENOMEM;
+    int error = configure(pool, options);
+    if (!error)
+        error = soon_executor_init(&pool->ex, &ops,
+                                   &(struct soon_executor_limits){
+                                       .workers = pool->max_workers,
+                                       .max_pending = options->max_pending,
+                                       .overflow = options->overflow,
+                                   });
+    if (error) {
+        free_pool(pool);
+        return error;
+    }
+    *out = &pool->ex;
+    return 0;
+}
