@@ -12,7 +12,10 @@ soon_sources = \
 	lib/os/futex.h \
 	lib/os/inject.c \
 	lib/os/inject.h \
+	lib/os/lock.c \
 	lib/os/lock.h \
+	lib/os/spin.c \
+	lib/os/spin.h \
 	lib/os/thread.c \
 	lib/os/thread.h \
 	lib/core/as_completed.c \
@@ -56,8 +59,10 @@ soon_sources = \
 	lib/core/wait.h \
 	lib/inline/inline.c \
 	lib/loop/loop.c \
+	lib/thread_pool/deque.h \
 	lib/thread_pool/pool.c \
 	lib/thread_pool/pool.h \
+	lib/thread_pool/schedule.c \
 	lib/thread_pool/worker.c
 
 EXTRA_DIST += lib/soon.map

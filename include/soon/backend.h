@@ -195,6 +195,10 @@ SOON_API void soon_task_queue_push(struct soon_task_queue *queue, soon_future *c
 /* Takes the next future, or NULL. */
 SOON_API soon_future *soon_task_queue_pop(struct soon_task_queue *queue);
 
+/* The same, and if its priority is NORMAL with up to max - 1 of those behind
+ * it, as a chain. Lower lanes have been passed over once for each. */
+SOON_API soon_future *soon_task_queue_pop_chain(struct soon_task_queue *queue, size_t max);
+
 /* Unlinks every future that is no longer pending and returns them as a chain
  * whose references the caller drops: keeps a queue in which much is cancelled
  * from growing. Takes time linear in count. */

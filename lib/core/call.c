@@ -60,6 +60,8 @@ void *soon_return_buffer(soon_call *call, size_t len)
 {
     struct soon__blob *blob = NULL;
 
+    if (!call)
+        return NULL;
     if (len > call->room_size && !(blob = soon__blob_new(len)))
         return NULL;
     soon__blob_free(call->value);
@@ -70,7 +72,7 @@ void *soon_return_buffer(soon_call *call, size_t len)
 
 int soon_return(soon_call *call, const void *value, size_t len)
 {
-    if (!value && len)
+    if (!call || (!value && len))
         return -EINVAL;
     /* value may lie in the buffer that is about to be replaced. */
     struct soon__blob *before = call->value;
@@ -94,8 +96,8 @@ int soon_fail(soon_call *call, int code, const char *format, ...)
 {
     va_list args;
 
-    if (code == 0)
-        return -EINVAL;
+    if (!call || code == 0)
+        return code ? code : -EINVAL;
     char *message = NULL;
     if (format && soon__future_extra(call->future)) {
         va_start(args, format);
@@ -123,7 +125,7 @@ bool soon_call_cancelled(const soon_call *call)
  * report sees an odd or a changed version and looks again. */
 int soon_call_progress(soon_call *call, uint64_t done, uint64_t total)
 {
-    if (total && done > total)
+    if (!call || (total && done > total))
         return -EINVAL;
     struct soon__extra *extra = soon__future_extra(call->future);
     if (!extra)

@@ -54,6 +54,16 @@ void soon__unsubmit(soon_executor *ex, size_t n);
 /* Is ex one that a call may use? 0, -EINVAL, -ENOTRECOVERABLE (inherited). */
 int soon__executor_check(const soon_executor *ex);
 
+/* Options of a later version that this one does not know must not be set. */
+static inline bool soon__reserved_unused(const uint64_t *reserved, size_t n)
+{
+    uint64_t used = 0;
+
+    for (size_t i = 0; i < n; i++)
+        used |= reserved[i];
+    return used == 0;
+}
+
 /* ---- submit.c ---- */
 
 /* What a submit says of ex: 0, -ESHUTDOWN, -ENOTRECOVERABLE (broken). */

@@ -48,7 +48,8 @@ struct soon_imap {
     soon_as_completed *done;    /* if unordered: the same chunks */
     size_t ahead;               /* items pulled and not yet given to the reader */
     bool dry;                   /* the source has ended */
-    int source_error;
+    int source_error;           /* the source's, or 0 */
+    int send_error;             /* why no more is sent, or 0 */
 
     soon_future *reading; /* whose results are given out, or NULL */
     struct soon__batch_reader reader;
@@ -137,21 +138,25 @@ static bool full(const soon_imap *it)
 }
 
 /* Pulls and sends as far as the buffer allows. A queue that rejects for being
- * full is no error while a chunk of ours is out: its end makes room. */
+ * full is no error while a chunk of ours is out: its end makes room. Any
+ * other error ends the stream, after the items that have been sent. */
 static int fill_buffer(soon_imap *it)
 {
-    for (;;) {
-        if (full(it)) {
-            int error = send_chunk(it);
-            if (error)
-                return error == -EAGAIN && it->first ? 0 : error;
-        }
+    int error = 0;
+
+    while (!error) {
+        if (full(it) && (error = send_chunk(it)) != 0)
+            break;
         if (it->dry || it->ahead == it->buffer_size)
             return 0;
-        int error = pull(it);
-        if (error)
-            return error;
+        error = pull(it);
     }
+    if (error == -EAGAIN && it->first)
+        return 0;
+    it->dry = true;
+    it->begun = false;
+    it->send_error = error;
+    return it->first || it->unread ? 0 : error;
 }
 
 /* ---- reading ---- */
@@ -282,8 +287,9 @@ static int next(soon_imap *it, const void **value, size_t *len)
         return report_own(it, error, SOON_FROM_LIBRARY);
     if (it->unread)
         return give(it, value, len);
-    if (it->source_error)
-        return report_own(it, it->source_error, SOON_FROM_TASK);
+    if (it->send_error || it->source_error)
+        return report_own(it, it->send_error ? it->send_error : it->source_error,
+                          it->send_error ? SOON_FROM_LIBRARY : SOON_FROM_TASK);
     finish(it);
     return 0;
 }
@@ -367,7 +373,8 @@ int soon_imap_new(soon_executor *ex, soon_fn *fn, soon_source_fn *next_item, voi
         return error;
     if (!options)
         options = &defaults;
-    if (!fn || !next_item || !out || options->timeout < 0)
+    if (!fn || !next_item || !out || options->timeout < 0 ||
+        !soon__reserved_unused(options->reserved, 4))
         return -EINVAL;
     soon_imap *it = soon__zalloc(sizeof *it);
     if (!it)

@@ -204,6 +204,7 @@ static bool sound(const struct map *map, const soon_map_options *options)
 
     return map->fn && map->item_size && (map->items || !map->count) &&
            (map->results || !map->count || !map->result_size) && options->timeout >= 0 &&
+           soon__reserved_unused(options->reserved, 4) &&
            !__builtin_mul_overflow(map->count, map->item_size, &bytes) &&
            !__builtin_mul_overflow(map->count, map->result_size, &bytes);
 }

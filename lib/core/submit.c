@@ -20,11 +20,9 @@
 
 static bool valid(const soon_task *task)
 {
-    static const uint64_t none[4];
-
     return task && task->fn && (task->arg || !task->arg_len) &&
            task->priority >= SOON_PRIORITY_LOW && task->priority <= SOON_PRIORITY_HIGH &&
-           task->timeout >= 0 && !task->flags && !memcmp(task->reserved, none, sizeof none);
+           task->timeout >= 0 && !task->flags && soon__reserved_unused(task->reserved, 4);
 }
 
 /* The first task with a timeout makes ex a user of the timer. */

@@ -50,20 +50,37 @@ static int lane_to_serve(struct soon_task_queue *queue)
     return aged < 0 ? first : aged;
 }
 
-soon_future *soon_task_queue_pop(struct soon_task_queue *queue)
+/* Cuts up to max futures off the head of a lane. */
+static soon_future *cut(struct soon_task_queue *queue, int lane, size_t max)
+{
+    soon_future *head = queue->lane[lane].head, *last = head;
+    size_t n = 1;
+
+    for (; n < max && last->next; n++)
+        last = last->next;
+    queue->lane[lane].head = last->next;
+    if (!last->next)
+        queue->lane[lane].tail = NULL;
+    last->next = NULL;
+    queue->count -= n;
+    queue->lane[lane].passed_over = 0;
+    for (int i = lane + 1; i < LANES && queue->lane[i].head; i++)
+        queue->lane[i].passed_over += (unsigned)(n - 1);
+    return head;
+}
+
+soon_future *soon_task_queue_pop_chain(struct soon_task_queue *queue, size_t max)
 {
     int lane = lane_to_serve(queue);
 
     if (lane < 0)
         return NULL;
-    soon_future *f = queue->lane[lane].head;
-    queue->lane[lane].head = f->next;
-    if (!f->next)
-        queue->lane[lane].tail = NULL;
-    queue->lane[lane].passed_over = 0;
-    queue->count--;
-    f->next = NULL;
-    return f;
+    return cut(queue, lane, lane == SOON_PRIORITY_HIGH - SOON_PRIORITY_NORMAL ? max : 1);
+}
+
+soon_future *soon_task_queue_pop(struct soon_task_queue *queue)
+{
+    return soon_task_queue_pop_chain(queue, 1);
 }
 
 soon_future *soon_task_queue_sweep(struct soon_task_queue *queue)

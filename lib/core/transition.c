@@ -24,6 +24,7 @@
 #include "core/callback.h"
 #include "core/executor.h"
 #include "core/fork.h"
+#include "os/spin.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -182,7 +183,11 @@ static uint32_t ask(soon_future *f, uint32_t state)
 
 int soon__sleep(soon_future *f, soon_ns deadline)
 {
+    static soon__spinner spinner;
     uint32_t state = soon__state(f);
+
+    if (soon__spin(&spinner, &f->state, SOON__DONE, deadline))
+        return 0;
 
     while (!(state & SOON__DONE)) {
         uint32_t sleeping = state | SOON__WAITERS;

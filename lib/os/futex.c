@@ -16,6 +16,9 @@ int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadlin
     struct timespec at, *until = NULL;
 
     if (deadline != SOON__NEVER) {
+        /* The kernel would arm a timer all the same, and let it be late. */
+        if (soon__now() >= deadline)
+            return atomic_load(word) == expected ? -ETIMEDOUT : 0;
         at.tv_sec = (time_t)(deadline / 1000000000);
         at.tv_nsec = (long)(deadline % 1000000000);
         until = &at;

@@ -17,23 +17,29 @@
 #define SOON_OS_LOCK_H
 
 #include "os/clock.h"
-#include "os/futex.h"
+#include "os/spin.h"
 
 typedef struct soon__lock {
     soon__futex word; /* Sync: atomic */
 } soon__lock;
 
-static inline void soon__lock_acquire(soon__lock *lock)
+static inline bool soon__lock_try(soon__lock *lock)
 {
     uint32_t seen = 0;
 
     /* acquire: pairs with the release in soon__lock_release(). */
-    if (atomic_compare_exchange_strong_explicit(&lock->word, &seen, 1, memory_order_acquire,
-                                                memory_order_relaxed))
-        return;
-    /* acquire: as above. */
-    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
-        soon__futex_wait(&lock->word, 2, SOON__NEVER);
+    return atomic_compare_exchange_strong_explicit(&lock->word, &seen, 1, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+/* The slow path: spins for about the length of a critical section, then
+ * sleeps. */
+void soon__lock_wait(soon__lock *lock);
+
+static inline void soon__lock_acquire(soon__lock *lock)
+{
+    if (!soon__lock_try(lock))
+        soon__lock_wait(lock);
 }
 
 static inline void soon__lock_release(soon__lock *lock)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The thread pool as an executor: one queue, one lock, a stack of idle
- * workers, and as many threads as work has asked for.
+ * The thread pool as an executor: its operations and its options.
  *
- * Threads are started by whoever brings work: submit, when no worker is idle
- * and there may be more of them; and a worker that goes to sleep in a wait
- * while it is the last one awake and tasks are queued (a spare).
+ * Threads are started by whoever brings work, when no worker is idle and there
+ * may be more of them (schedule.c); and by a worker that goes to sleep in a
+ * wait while it is the last one awake and tasks are queued (a spare, below).
  */
 #include "thread_pool/pool.h"
 
@@ -16,72 +15,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORKERS_MAX = 65536, SWEEP_MIN = 1024 };
+enum { WORKERS_MAX = 65536 };
 
 static struct pool *pool_of(soon_executor *ex)
 {
     return (struct pool *)ex;
 }
 
-/* ---- work comes in ---- */
-
-/* Starts workers for n tasks that found none idle. The tasks are safe as long
- * as one worker is awake; more than that is speed, and may fail. */
-static int start_workers(struct pool *pool, size_t n)
-{
-    unsigned awake = pool->n_workers - pool->n_blocked;
-    int error = 0;
-
-    for (; n && awake < pool->max_workers && !error; n--, awake++)
-        error = soon__worker_start(pool);
-    return awake ? 0 : error;
-}
-
-static int submit_locked(struct pool *pool, soon_future *chain, size_t n, struct worker **taken)
-{
-    if (pool->broken || pool->closed)
-        return pool->broken ? -ENOTRECOVERABLE : -ESHUTDOWN;
-    size_t idle = pool->n_idle < n ? pool->n_idle : n;
-    if (idle < n) {
-        int error = start_workers(pool, n - idle);
-        if (error)
-            return error;
-    }
-    *taken = soon__worker_take_idle(pool, idle);
-    soon_task_queue_push(&pool->queue, chain);
-    return 0;
-}
+/* ---- operations ---- */
 
 static int submit(soon_executor *ex, soon_future *chain, size_t n)
 {
-    struct pool *pool = pool_of(ex);
-    struct worker *taken = NULL;
-
-    soon__lock_acquire(&pool->lock);
-    int error = submit_locked(pool, chain, n, &taken);
-    soon__lock_release(&pool->lock);
-    soon__worker_wake(taken);
-    return error;
+    return soon__schedule(pool_of(ex), chain, n);
 }
 
-/* ---- what happens to queued and running tasks elsewhere ---- */
-
-/* Entries of the queue that are done would wait for their turn just to be
- * dropped. Sweeping when they are more than half keeps the cost of each
- * constant and the queue in proportion to what is pending. */
 static void withdrawn(soon_executor *ex, soon_future *f)
 {
-    struct pool *pool = pool_of(ex);
-    soon_future *swept = NULL;
-
-    (void)f;
-    soon__lock_acquire(&pool->lock);
-    if (++pool->stale >= SWEEP_MIN && pool->stale > pool->queue.count / 2) {
-        swept = soon_task_queue_sweep(&pool->queue);
-        pool->stale = 0;
-    }
-    soon__lock_release(&pool->lock);
-    soon__pool_drop(swept);
+    soon__forget(pool_of(ex), f);
 }
 
 static void blocking(soon_executor *ex, bool begin)
@@ -92,8 +42,9 @@ static void blocking(soon_executor *ex, bool begin)
     pool->n_blocked += begin ? 1u : -1u;
     /* Without memory or threads for a spare the next submit or wait tries
      * again. */
-    if (begin && pool->queue.count && pool->n_workers == pool->n_blocked)
+    if (begin && pool->n_workers == pool->n_blocked && soon__has_work(pool))
         (void)soon__worker_start(pool);
+    soon__count_helpers(pool);
     soon__lock_release(&pool->lock);
 }
 
@@ -105,6 +56,9 @@ static void stats(soon_executor *ex, soon_stats *out)
     out->workers = pool->n_workers;
     out->idle = pool->n_idle;
     out->workers_started = pool->n_started;
+    out->stolen = pool->n_stolen;
+    for (struct worker *w = pool->workers; w; w = w->next)
+        out->stolen += atomic_load(&w->stolen);
     out->memory += sizeof *pool + pool->n_workers * sizeof(struct worker) + pool->init_arg_len;
     soon__lock_release(&pool->lock);
 }
@@ -114,23 +68,15 @@ static void stats(soon_executor *ex, soon_stats *out)
 static void pool_close(soon_executor *ex, unsigned flags)
 {
     struct pool *pool = pool_of(ex);
-    struct soon_task_queue cancelled = {.count = 0};
-    soon_future *f;
+    int end = flags & SOON_CANCEL_FUTURES ? POOL_CANCELLING : POOL_CLOSED;
 
     soon__lock_acquire(&pool->lock);
-    pool->closed = true;
-    if (flags & SOON_CANCEL_FUTURES) {
-        cancelled = pool->queue;
-        pool->queue = (struct soon_task_queue){.count = 0};
-        pool->stale = 0;
-    }
-    struct worker *taken = soon__worker_take_idle(pool, pool->n_idle);
+    if (atomic_load(&pool->ending) < end)
+        atomic_store(&pool->ending, end);
     soon__lock_release(&pool->lock);
-    soon__worker_wake(taken);
-    while ((f = soon_task_queue_pop(&cancelled))) {
-        soon_future_cancel(f);
-        soon_future_unref(f);
-    }
+    if (flags & SOON_CANCEL_FUTURES)
+        soon__flush(pool);
+    soon__wake_all(pool);
 }
 
 static int pool_join(soon_executor *ex, soon_ns deadline)
@@ -157,8 +103,9 @@ static int pool_join(soon_executor *ex, soon_ns deadline)
 static void free_pool(struct pool *pool)
 {
     soon__free_string(pool->name);
+    soon__free_string(pool->why_broken);
     soon__free(pool->init_arg, pool->init_arg_len);
-    soon__free(pool, sizeof *pool);
+    soon__free_line(pool, sizeof *pool);
 }
 
 /* The last worker has left, and may be the thread that this runs in. */
@@ -197,11 +144,11 @@ static unsigned default_workers(void)
     const char *text = getenv("SOON_MAX_WORKERS");
     char *end;
 
-    if (!text || !*text)
+    if (!text)
         return soon__cpus();
     errno = 0;
     long n = strtol(text, &end, 10);
-    return *end == '\0' && !errno && n >= 1 && n <= WORKERS_MAX ? (unsigned)n : 0;
+    return *text && *end == '\0' && !errno && n >= 1 && n <= WORKERS_MAX ? (unsigned)n : 0;
 }
 
 static int configure(struct pool *pool, const soon_thread_pool_options *o)
@@ -235,9 +182,11 @@ int soon_thread_pool_new(const soon_thread_pool_options *options, soon_executor 
         options = &defaults;
     if (!out || memcmp(options->reserved, defaults.reserved, sizeof defaults.reserved) != 0)
         return -EINVAL;
-    struct pool *pool = soon__zalloc(sizeof *pool);
+    struct pool *pool = soon__alloc_line(sizeof *pool);
     if (!pool)
         return -ENOMEM;
+    memset(pool, 0, sizeof *pool);
+    atomic_init(&pool->helpers, true);
     int error = configure(pool, options);
     if (!error)
         error = soon_executor_init(&pool->ex, &ops,

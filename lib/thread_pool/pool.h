@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The thread pool's own structures. pool.c is what its executor's users call,
- * worker.c what its threads do.
+ * worker.c the life of its threads, schedule.c how tasks and threads find each
+ * other.
  */
 #ifndef SOON_THREAD_POOL_POOL_H
 #define SOON_THREAD_POOL_POOL_H
@@ -9,19 +10,33 @@
 #include <soon/backend.h>
 
 #include "os/lock.h"
+#include "os/spin.h"
 #include "os/thread.h"
+#include "thread_pool/deque.h"
 
 struct pool;
 
+/* worker->awake */
+enum {
+    WORKER_PARKING = 0, /* on the idle stack, about to sleep */
+    WORKER_AWAKE = 1,   /* taken off the stack, or never on it */
+    WORKER_ASLEEP = 2,  /* as PARKING, and needs a futex wake */
+};
+
 /* A thread of the pool. Freed by the thread itself. */
 struct worker {
-    struct pool *pool;
-    struct worker *next;    /* in pool->workers. Sync: pool->lock */
-    struct worker *below;   /* in pool->idle. Sync: pool->lock */
-    unsigned number;        /* of its name. Sync: const */
-    bool idle;              /* it is in pool->idle. Sync: pool->lock */
-    soon__futex awake;      /* 0 while it sleeps or is about to. Sync: atomic */
-    struct worker *to_wake; /* next to wake. Sync: who took it from pool->idle */
+    struct soon__deque deque; /* tasks its tasks submitted, and its share of the queue */
+    struct pool *pool;        /* Sync: const */
+    struct worker *next;      /* in pool->workers. Sync: pool->lock */
+    struct worker *below;     /* in pool->idle. Sync: pool->lock */
+    struct worker *to_wake;   /* next to wake. Sync: who took it from pool->idle */
+    unsigned number;          /* of its name. Sync: const */
+    bool idle;                /* it is in pool->idle. Sync: pool->lock */
+    soon__futex awake;        /* Sync: atomic, see above */
+    unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
+    size_t share_left;        /* at most so many of them are from the queue. Sync: worker-only */
+    bool overflowed;          /* what its tasks submit goes to the queue. Sync: worker-only */
+    _Atomic uint64_t stolen;  /* Sync: atomic; the worker writes */
 };
 
 struct pool {
@@ -38,32 +53,70 @@ struct pool {
 
     soon__lock lock;
     struct soon_task_queue queue; /* Sync: lock */
-    size_t stale;                 /* about how many in queue are done. Sync: lock */
+    _Atomic size_t n_queued;      /* queue.count. Sync: atomic, written under lock */
+    atomic_bool urgent;           /* the queue has a HIGH. Sync: atomic, written under lock */
+    _Atomic size_t stale;         /* about how many in queue are done. Sync: atomic */
     struct worker *workers;       /* by number. Sync: lock */
     struct worker *idle;          /* the last to fall idle on top. Sync: lock */
-    unsigned n_workers, n_idle;   /* Sync: lock */
+    unsigned n_workers;           /* Sync: lock */
     unsigned n_blocked;           /* workers that sleep in a wait. Sync: lock */
+    unsigned n_idle;              /* Sync: lock */
+    atomic_bool helpers;          /* some worker is idle or may be started. Sync: atomic, written
+                                     under lock */
     uint64_t n_started;           /* Sync: lock */
-    bool closed;                  /* Sync: lock */
-    bool broken;                  /* Sync: lock */
+    uint64_t n_stolen;            /* by workers that have left. Sync: lock */
+    _Atomic int ending;           /* enum pool_end. Sync: atomic, written under lock */
+    char *why_broken;             /* or NULL. Sync: lock; const once ending is BROKEN */
+    soon__spinner spinner;        /* of idle workers */
     pthread_t last;               /* the last thread to leave, to be joined. Sync: lock */
     bool has_last;                /* Sync: lock */
     bool joining;                 /* somebody joins it. Sync: lock */
     soon__futex gone;             /* Sync: atomic: changes when the last worker has left */
 };
 
+/* How the pool ends, in the order in which one replaces the other. */
+enum pool_end {
+    POOL_OPEN,
+    POOL_CLOSED,     /* what is queued still runs */
+    POOL_CANCELLING, /* what is queued is cancelled */
+    POOL_BROKEN,     /* what is queued fails */
+};
+
+/* The calling thread's, if it is a worker of any pool. */
+extern _Thread_local struct worker *soon__this_worker;
+
+/* ---- schedule.c ---- */
+
+/* Gives a chain of n tasks to the pool and sees to it that workers will run
+ * them. 0, or an error of starting the only worker. */
+int soon__schedule(struct pool *pool, soon_future *chain, size_t n);
+
+/* The next task for a worker, or NULL: then it has been woken for nothing, or
+ * is to leave (*leave). Sleeps. */
+soon_future *soon__next_task(struct worker *self, bool *leave);
+
+/* f, still queued, was claimed or cancelled elsewhere. */
+void soon__forget(struct pool *pool, soon_future *f);
+
+/* Is any task queued anywhere? Under the lock. */
+bool soon__has_work(struct pool *pool);
+
+/* Ends everything queued as pool->ending says. */
+void soon__flush(struct pool *pool);
+
+/* Refreshes pool->helpers after a change under the lock. */
+void soon__count_helpers(struct pool *pool);
+
+/* Wakes all idle workers. */
+void soon__wake_all(struct pool *pool);
+
+/* ---- worker.c ---- */
+
 /* Starts a worker. Under the lock. 0, -EAGAIN, -ENOMEM. */
 int soon__worker_start(struct pool *pool);
-
-/* Takes up to n idle workers off the stack, to be woken without the lock. */
-struct worker *soon__worker_take_idle(struct pool *pool, size_t n);
-void soon__worker_wake(struct worker *taken);
 
 /* Joins a thread that has left, if there is one and nobody else does. Under
  * the lock, which is released meanwhile. */
 void soon__worker_join_last(struct pool *pool);
-
-/* Drops the references of a chain. */
-void soon__pool_drop(soon_future *chain);
 
 #endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/spin.h"
+
+#include "os/clock.h"
+#include "os/cpus.h"
+
+enum { SPIN_NS = 5000, ROUND = 16 };
+
+/* 0 not known yet, 1 no, 2 yes. The machine is asked once. */
+static bool worthwhile(void)
+{
+    static _Atomic int known; /* Sync: atomic */
+    /* relaxed: the answer is the same whoever finds it. */
+    int k = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (!k) {
+        k = soon__cpus() > 1 ? 2 : 1;
+        atomic_store_explicit(&known, k, memory_order_relaxed);
+    }
+    return k == 2;
+}
+
+static bool is_set(const soon__futex *word, uint32_t mask)
+{
+    /* acquire: pairs with the release of whoever sets the bit. */
+    return atomic_load_explicit(word, memory_order_acquire) & mask;
+}
+
+bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, soon_ns deadline)
+{
+    bool set = is_set(word, mask);
+
+    /* relaxed: it guards nothing but CPU time. */
+    if (set || !worthwhile() ||
+        atomic_flag_test_and_set_explicit(&place->taken, memory_order_relaxed))
+        return set;
+    soon_ns end = soon__now() + SPIN_NS;
+    if (end > deadline)
+        end = deadline;
+    do
+        for (int i = 0; i < ROUND && !(set = is_set(word, mask)); i++)
+            soon__pause();
+    while (!set && soon__now() < end);
+    atomic_flag_clear_explicit(&place->taken, memory_order_relaxed);
+    return set;
+}

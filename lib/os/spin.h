@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Spinning for a moment before sleeping.
+ *
+ * Waking a thread that sleeps costs microseconds, and tens of them where an
+ * idle virtual CPU has to be started. A thread whose wake-up is likely to come
+ * within that time does better to look for it a little longer. It is bounded
+ * three ways: in time, to one spinner per place, and to machines where the
+ * other side can run meanwhile (more than one CPU by affinity and quota).
+ */
+#ifndef SOON_OS_SPIN_H
+#define SOON_OS_SPIN_H
+
+#include "os/futex.h"
+
+/* A place where at most one thread spins. Zero-initialise. */
+typedef struct soon__spinner {
+    atomic_flag taken; /* Sync: atomic */
+} soon__spinner;
+
+/* Spins until a bit of mask is set in *word, for a few microseconds and not
+ * past deadline. True if one is, read with acquire. */
+bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, soon_ns deadline);
+
+/* For a few rounds of a short critical section's length. */
+static inline void soon__pause(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
+#endif

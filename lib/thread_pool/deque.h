@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A bounded work-stealing deque, spmc (Chase and Lev, "Dynamic Circular
+ * Work-Stealing Deque", 2005; orderings after Le, Pop, Cohen and Zappa
+ * Nardelli, "Correct and Efficient Work-Stealing for Weak Memory Models",
+ * 2013, with their fences folded into seq_cst accesses, since thread
+ * sanitizer does not see fences).
+ *
+ *     owner     push at the bottom, take from the bottom
+ *     anybody   steal from the top (the owner too: that makes it a FIFO)
+ *
+ * Indices only grow, and slot i lives at i mod SIZE. The entries are those
+ * in [top, bottom).
+ *
+ * Why an entry goes to exactly one thread. Every steal, and the take of a last
+ * entry, wins it by moving top from t to t + 1, so two of these can't both
+ * win. Against a take of an entry that is not the last: the owner first lowers
+ * bottom to b, then reads top; a thief first reads top = t, then bottom. All
+ * four are seq_cst. If the owner reads top < b, then a thief that goes for
+ * t = b has read top after the owner did, so it reads bottom after it was
+ * lowered to b, finds t >= bottom, and turns away.
+ *
+ * Why a thief does not return a slot that was reused. push overwrites slot t
+ * only after it has read top > t, and then the thief's compare-and-swap from t
+ * fails.
+ *
+ * That push's store to bottom is seq_cst, and not only a release, is for the
+ * argument in schedule.c: who pushes then looks for sleepers.
+ */
+#ifndef SOON_THREAD_POOL_DEQUE_H
+#define SOON_THREAD_POOL_DEQUE_H
+
+#include <soon/future.h>
+#include <stdatomic.h>
+
+enum { SOON__DEQUE_SIZE = 512 };
+
+struct soon__deque {
+    _Alignas(64) _Atomic int64_t top;            /* Sync: atomic */
+    _Alignas(64) _Atomic int64_t bottom;         /* Sync: atomic; the owner writes */
+    soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
+};
+
+/* Owner. False when full. */
+static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
+{
+    /* relaxed: the owner's own. */
+    int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
+    /* acquire: a thief is done with the slot it moved top past. */
+    int64_t t = atomic_load_explicit(&d->top, memory_order_acquire);
+
+    if (b - t >= SOON__DEQUE_SIZE)
+        return false;
+    /* relaxed: published by bottom. */
+    atomic_store_explicit(&d->slot[b % SOON__DEQUE_SIZE], f, memory_order_relaxed);
+    /* seq_cst: publishes the slot to the load of bottom in steal, and see the
+     * last paragraph above. */
+    atomic_store_explicit(&d->bottom, b + 1, memory_order_seq_cst);
+    return true;
+}
+
+/* Anybody. The oldest entry, or NULL if there is none or another thread won
+ * it; *again then tells the two apart. */
+static inline soon_future *soon__deque_steal(struct soon__deque *d, bool *again)
+{
+    /* seq_cst, all: see above. */
+    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
+    int64_t b = atomic_load_explicit(&d->bottom, memory_order_seq_cst);
+
+    *again = false;
+    if (t >= b)
+        return NULL;
+    /* relaxed: the load of bottom has acquired it. */
+    soon_future *f = atomic_load_explicit(&d->slot[t % SOON__DEQUE_SIZE], memory_order_relaxed);
+    if (atomic_compare_exchange_strong_explicit(&d->top, &t, t + 1, memory_order_seq_cst,
+                                                memory_order_relaxed))
+        return f;
+    *again = true;
+    return NULL;
+}
+
+/* Owner. Removes the youngest entry if it is f. */
+static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
+{
+    /* relaxed: the owner's own, and a slot it wrote itself. */
+    int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
+    if (b < 0 || atomic_load_explicit(&d->slot[b % SOON__DEQUE_SIZE], memory_order_relaxed) != f)
+        return false;
+    /* seq_cst, both: see above. */
+    atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
+    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
+    if (t < b)
+        return true;
+    /* The last entry, or none: whoever moves top has it. */
+    bool won = t == b && atomic_compare_exchange_strong_explicit(
+                             &d->top, &t, b + 1, memory_order_seq_cst, memory_order_relaxed);
+    /* relaxed: the deque is empty now, there is nothing to publish. */
+    atomic_store_explicit(&d->bottom, b + 1, memory_order_relaxed);
+    return won;
+}
+
+/* Anybody. A snapshot. */
+static inline bool soon__deque_empty(const struct soon__deque *d)
+{
+    /* seq_cst: as in steal. */
+    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
+    return t >= atomic_load_explicit(&d->bottom, memory_order_seq_cst);
+}
+
+#endif

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How tasks and threads find each other.
+ *
+ *     from outside ----------> queue (one, under the lock, by priority)
+ *                                |  a share of the NORMAL ones at a time
+ *     from a worker's tasks --> the worker's deque --> the worker, oldest first
+ *                                |
+ *                                +--> other workers, oldest first (stealing)
+ *
+ * Order. HIGH and LOW tasks only go through the queue. A worker looks there
+ * first while a HIGH is in it, and now and then in any case, so that its own
+ * tasks' children starve nobody; but not while its deque holds tasks from the
+ * queue, behind which older ones than those would come out. A worker whose
+ * deque overflowed sends what its tasks submit to the queue until the deque is
+ * empty, for the same reason: one submitter's tasks start in order.
+ *
+ * No task is left lying while a worker sleeps.
+ *
+ *   Through the queue: push and park are under the lock. The pusher takes idle
+ *   workers off their stack and wakes them; the parker has seen the queue
+ *   empty under the same lock.
+ *
+ *   Through a deque: the pusher stores bottom, then loads helpers; the parker,
+ *   under the lock, stores helpers (it is idle now), then loads the bottom of
+ *   every deque. All are seq_cst, so one of them sees the other: the pusher
+ *   takes the lock and wakes somebody, or the parker goes on looking.
+ *
+ * Idle workers are a stack, so that the one with the warmest caches is woken
+ * first and the coldest times out. The one on top spins a little before it
+ * sleeps: waking it is then a store.
+ */
+#include "thread_pool/pool.h"
+
+#include <errno.h>
+
+enum {
+    SHARE_MAX = 32,   /* tasks taken from the queue at a time */
+    LOOK_EVERY = 61,  /* turns from the deque between looks at the queue */
+    SWEEP_MIN = 1024, /* stale entries worth a sweep */
+};
+
+_Thread_local struct worker *soon__this_worker;
+
+/* ---- bookkeeping, under the lock ---- */
+
+static void count_queue(struct pool *pool)
+{
+    /* relaxed, both: hints to workers that are awake; who parks looks under
+     * the lock. */
+    atomic_store_explicit(&pool->n_queued, pool->queue.count, memory_order_relaxed);
+    atomic_store_explicit(&pool->urgent, pool->queue.lane[0].head != NULL, memory_order_relaxed);
+}
+
+void soon__count_helpers(struct pool *pool)
+{
+    bool helpers = pool->n_idle || pool->n_workers - pool->n_blocked < pool->max_workers;
+
+    /* seq_cst: see the head of the file. */
+    if (atomic_load(&pool->helpers) != helpers)
+        atomic_store(&pool->helpers, helpers);
+}
+
+bool soon__has_work(struct pool *pool)
+{
+    if (pool->queue.count)
+        return true;
+    for (struct worker *w = pool->workers; w; w = w->next)
+        if (!soon__deque_empty(&w->deque))
+            return true;
+    return false;
+}
+
+/* ---- waking ---- */
+
+/* Takes up to n idle workers off the stack, under the lock, to be woken
+ * without it. */
+static struct worker *take_idle(struct pool *pool, size_t n)
+{
+    struct worker *taken = NULL;
+
+    for (; n && pool->idle; n--) {
+        struct worker *worker = pool->idle;
+        pool->idle = worker->below;
+        pool->n_idle--;
+        worker->idle = false;
+        worker->to_wake = taken;
+        taken = worker;
+    }
+    soon__count_helpers(pool);
+    return taken;
+}
+
+static void wake(struct worker *taken)
+{
+    while (taken) {
+        struct worker *next = taken->to_wake;
+        /* release: pairs with the acquire in park(). From here on the worker
+         * may be gone: the wake itself only uses its address. */
+        uint32_t was = atomic_exchange_explicit(&taken->awake, WORKER_AWAKE, memory_order_release);
+        if (was == WORKER_ASLEEP)
+            soon__futex_wake(&taken->awake, 1);
+        taken = next;
+    }
+}
+
+void soon__wake_all(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    struct worker *taken = take_idle(pool, pool->n_idle);
+    soon__lock_release(&pool->lock);
+    wake(taken);
+}
+
+/* Idle workers for n tasks, then new ones, under the lock. The tasks are safe
+ * as long as one worker is awake; more than that is speed, and may fail. */
+static int find_workers(struct pool *pool, size_t n, struct worker **taken)
+{
+    size_t idle = pool->n_idle < n ? pool->n_idle : n;
+    unsigned awake = pool->n_workers - pool->n_blocked;
+    int error = 0;
+
+    for (n -= idle; n && awake < pool->max_workers && !error; n--, awake++)
+        error = soon__worker_start(pool);
+    if (!awake)
+        return error;
+    *taken = take_idle(pool, idle);
+    return 0;
+}
+
+/* ---- work comes in ---- */
+
+static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
+{
+    struct worker *taken = NULL;
+    int error;
+
+    soon__lock_acquire(&pool->lock);
+    switch (atomic_load(&pool->ending)) {
+    case POOL_OPEN:
+        error = find_workers(pool, n, &taken);
+        break;
+    case POOL_BROKEN:
+        error = -ENOTRECOVERABLE;
+        break;
+    default:
+        error = -ESHUTDOWN;
+    }
+    if (!error) {
+        soon_task_queue_push(&pool->queue, chain);
+        count_queue(pool);
+    }
+    soon__lock_release(&pool->lock);
+    wake(taken);
+    return error;
+}
+
+/* After something went into a deque. */
+static void look_for_helpers(struct pool *pool)
+{
+    struct worker *taken = NULL;
+
+    /* seq_cst, both: see the head of the file; and against an end that begins
+     * now: soon__flush() empties every deque after it has set ending. */
+    if (atomic_load(&pool->ending) >= POOL_CANCELLING)
+        soon__flush(pool);
+    if (!atomic_load(&pool->helpers))
+        return;
+    soon__lock_acquire(&pool->lock);
+    if (atomic_load(&pool->ending) == POOL_OPEN)
+        find_workers(pool, 1, &taken);
+    else
+        taken = take_idle(pool, 1);
+    soon__lock_release(&pool->lock);
+    wake(taken);
+}
+
+/* A worker's task submits to its own pool: into the deque, while that keeps
+ * its tasks in order. */
+static bool schedule_own(struct worker *self, soon_future *f)
+{
+    soon_task task;
+
+    soon_future_task(f, &task);
+    if (task.priority != SOON_PRIORITY_NORMAL || self->overflowed)
+        return false;
+    self->overflowed = !soon__deque_push(&self->deque, f);
+    if (!self->overflowed)
+        look_for_helpers(self->pool);
+    return !self->overflowed;
+}
+
+int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
+{
+    struct worker *self = soon__this_worker;
+
+    if (self && self->pool == pool && atomic_load(&pool->ending) == POOL_OPEN) {
+        if (n == 1 && schedule_own(self, chain))
+            return 0;
+        self->overflowed = self->overflowed || n > 1;
+    }
+    return schedule_queue(pool, chain, n);
+}
+
+/* ---- a worker looks for work ---- */
+
+/* The oldest task of the worker's own deque. */
+static soon_future *take_own(struct worker *self)
+{
+    soon_future *f;
+    bool again;
+
+    do
+        f = soon__deque_steal(&self->deque, &again);
+    while (again);
+    if (!f) {
+        self->share_left = 0;
+        self->overflowed = false;
+        return NULL;
+    }
+    self->turns++;
+    if (self->share_left)
+        self->share_left--;
+    return f;
+}
+
+static bool should_look_at_queue(struct worker *self)
+{
+    struct pool *pool = self->pool;
+
+    /* relaxed, both: hints, see count_queue(). */
+    if (atomic_load_explicit(&pool->urgent, memory_order_relaxed))
+        return true;
+    return self->turns >= LOOK_EVERY && !self->share_left && !self->overflowed &&
+           atomic_load_explicit(&pool->n_queued, memory_order_relaxed);
+}
+
+/* From the queue, under the lock: one task to run, and if the deque is empty
+ * a share of what is behind it to go there. */
+static soon_future *take_queued(struct worker *self)
+{
+    struct pool *pool = self->pool;
+    size_t share = pool->queue.count / pool->max_workers + 1;
+
+    if (share > SHARE_MAX)
+        share = SHARE_MAX;
+    if (!soon__deque_empty(&self->deque))
+        share = 1;
+    soon_future *f = soon_task_queue_pop_chain(&pool->queue, share);
+    self->turns = 0;
+    for (soon_future *rest = f ? soon_future_next(f) : NULL, *next; rest; rest = next) {
+        next = soon_future_next(rest);
+        soon__deque_push(&self->deque, rest); /* it is empty and large enough */
+        self->share_left++;
+    }
+    count_queue(pool);
+    return f;
+}
+
+/* From another worker, under the lock, which keeps the workers there. */
+static soon_future *steal(struct worker *self)
+{
+    for (struct worker *w = self->pool->workers; w; w = w->next) {
+        bool again = w != self;
+        while (again) {
+            soon_future *f = soon__deque_steal(&w->deque, &again);
+            if (!f)
+                continue;
+            /* relaxed: a figure. */
+            atomic_fetch_add_explicit(&self->stolen, 1, memory_order_relaxed);
+            return f;
+        }
+    }
+    return NULL;
+}
+
+/* ---- parking ---- */
+
+static void push_idle(struct worker *self)
+{
+    struct pool *pool = self->pool;
+
+    /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
+    atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
+    self->idle = true;
+    self->below = pool->idle;
+    pool->idle = self;
+    pool->n_idle++;
+    soon__count_helpers(pool);
+}
+
+static void remove_idle(struct worker *self)
+{
+    struct worker **link = &self->pool->idle;
+
+    while (*link != self)
+        link = &(*link)->below;
+    *link = self->below;
+    self->idle = false;
+    self->pool->n_idle--;
+    soon__count_helpers(self->pool);
+}
+
+/* Sleeps until taken off the idle stack. False if it was there for too long,
+ * and is off it now. */
+static bool park(struct worker *self)
+{
+    struct pool *pool = self->pool;
+    uint32_t parking = WORKER_PARKING;
+    soon_ns deadline = soon__deadline(pool->idle_timeout);
+
+    /* acquire, everywhere: pairs with the release in wake(). */
+    if (soon__spin(&pool->spinner, &self->awake, WORKER_AWAKE, deadline) ||
+        !atomic_compare_exchange_strong_explicit(&self->awake, &parking, WORKER_ASLEEP,
+                                                 memory_order_acquire, memory_order_acquire))
+        return true;
+    while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {
+        if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
+            continue;
+        soon__lock_acquire(&pool->lock);
+        bool spare = self->idle && pool->n_workers > pool->min_workers;
+        if (spare)
+            remove_idle(self);
+        soon__lock_release(&pool->lock);
+        if (spare)
+            return false;
+        deadline = SOON__NEVER; /* woken just now, or one that stays */
+    }
+    return true;
+}
+
+/* The queue, other workers, and if nothing is there the idle stack. */
+static soon_future *find_task(struct worker *self, bool *leave)
+{
+    struct pool *pool = self->pool;
+    struct worker *taken = NULL;
+    bool parked = false;
+
+    soon__lock_acquire(&pool->lock);
+    /* A spare whose reason has woken up leaves what it was woken for, if
+     * anything, to another. */
+    *leave = pool->n_workers - pool->n_blocked > pool->max_workers;
+    soon_future *f = *leave ? NULL : take_queued(self);
+    if (!f && !*leave)
+        f = steal(self);
+    if (*leave && soon__has_work(pool)) {
+        taken = take_idle(pool, 1);
+    } else if (!f && !*leave && atomic_load(&pool->ending) == POOL_OPEN) {
+        push_idle(self);
+        parked = !soon__has_work(pool);
+        if (!parked)
+            remove_idle(self);
+    }
+    bool ending = atomic_load(&pool->ending) != POOL_OPEN;
+    soon__lock_release(&pool->lock);
+    wake(taken);
+    if (parked)
+        *leave = !park(self);
+    else if (!f && !*leave && ending)
+        *leave = soon_executor_drain(&pool->ex, SOON_FOREVER) == 0;
+    return f;
+}
+
+soon_future *soon__next_task(struct worker *self, bool *leave)
+{
+    soon_future *f = should_look_at_queue(self) ? NULL : take_own(self);
+
+    *leave = false;
+    if (f)
+        return f;
+    if (soon__deque_empty(&self->deque))
+        return find_task(self, leave);
+    /* It looks at the queue although it has work of its own. */
+    soon__lock_acquire(&self->pool->lock);
+    f = take_queued(self);
+    soon__lock_release(&self->pool->lock);
+    return f ? f : take_own(self);
+}
+
+/* ---- tasks that are done before their turn ---- */
+
+/* Entries of the queue that are done would wait for their turn just to be
+ * dropped. Sweeping when they are more than half keeps the cost of each
+ * constant and the queue in proportion to what is pending. A task that a wait
+ * claims in place is often the youngest of the worker's own. */
+void soon__forget(struct pool *pool, soon_future *f)
+{
+    struct worker *self = soon__this_worker;
+    soon_future *swept = NULL;
+
+    if (self && self->pool == pool && soon__deque_take(&self->deque, f)) {
+        soon_future_unref(f);
+        return;
+    }
+    /* relaxed, all: it only decides when to sweep. */
+    if (atomic_fetch_add_explicit(&pool->stale, 1, memory_order_relaxed) < SWEEP_MIN)
+        return;
+    soon__lock_acquire(&pool->lock);
+    if (atomic_load_explicit(&pool->stale, memory_order_relaxed) > pool->queue.count / 2) {
+        swept = soon_task_queue_sweep(&pool->queue);
+        count_queue(pool);
+        atomic_store_explicit(&pool->stale, 0, memory_order_relaxed);
+    }
+    soon__lock_release(&pool->lock);
+    while (swept) {
+        soon_future *next = soon_future_next(swept);
+        soon_future_unref(swept);
+        swept = next;
+    }
+}
+
+static soon_future *take_any(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    soon_future *f = soon_task_queue_pop(&pool->queue);
+    count_queue(pool);
+    for (struct worker *w = pool->workers; w && !f; w = w->next) {
+        bool again = true;
+        while (again && !f)
+            f = soon__deque_steal(&w->deque, &again);
+    }
+    soon__lock_release(&pool->lock);
+    return f;
+}
+
+void soon__flush(struct pool *pool)
+{
+    bool broken = atomic_load(&pool->ending) == POOL_BROKEN;
+    soon_error error = {.code = -ENOTRECOVERABLE,
+                        .origin = SOON_FROM_LIBRARY,
+                        .message = broken ? pool->why_broken : NULL};
+    soon_future *f;
+
+    while ((f = take_any(pool))) {
+        /* Either may find it done, or being run in place: then that ends it. */
+        if (broken)
+            soon_future_set_failure(f, &error);
+        else
+            soon_future_cancel(f);
+        soon_future_unref(f);
+    }
+}
