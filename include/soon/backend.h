@@ -157,6 +157,12 @@ SOON_API void soon_worker_leave(soon_executor *ex);
  * caller's reference stays the caller's. */
 SOON_API bool soon_future_run(soon_future *f);
 
+/* The same in two steps. A future that a worker has taken off its queue is
+ * pending until it is claimed, and close must not overlook it: claim under the
+ * queue's lock, then run without it. */
+SOON_API bool soon_future_claim(soon_future *f);
+SOON_API void soon_future_run_claimed(soon_future *f);
+
 /* Calls fn outside of any task: for initializers and finalizers. Returns what
  * fn returned; message[0..size) receives what soon_fail() said, or "". */
 SOON_API int soon_worker_call(soon_fn *fn, const void *arg, size_t arg_len, char *message,

@@ -160,6 +160,8 @@ int soon_shutdown(soon_executor *ex, soon_ns wait, unsigned flags)
     if (wait != 0)
         soon__flush_callbacks();
     soon_executor_hold(ex);
+    if (flags & SOON_CANCEL_FUTURES)
+        atomic_store(&ex->core->cancelling, true);
     close_core(ex->core, SOON__SHUT);
     ex->ops->close(ex, flags);
     if (wait != 0)
@@ -266,7 +268,8 @@ int soon_executor_stats(soon_executor *ex, soon_stats *out)
         .helped = sum[SOON__N_HELPED],
         .bytes_in = sum[SOON__N_BYTES_IN],
         .bytes_out = sum[SOON__N_BYTES_OUT],
-        .memory = sizeof *ex->core + minus(sum[SOON__N_HELD], sum[SOON__N_LET_GO]),
+        .memory = sizeof *ex->core + minus(sum[SOON__N_HELD], sum[SOON__N_LET_GO]) +
+                  minus(sum[SOON__N_SUBMITTED], sum[SOON__N_RELEASED]) * sizeof(soon_future),
     };
     if (ex->ops->stats)
         ex->ops->stats(ex, out);

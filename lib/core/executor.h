@@ -31,6 +31,7 @@ struct soon_executor_core {
     _Atomic uint32_t refs;      /* Sync: atomic: the user's */
     _Atomic size_t holds;       /* Sync: atomic */
     _Atomic int closed;         /* Sync: atomic, enum soon__closed, only goes up */
+    atomic_bool cancelling;     /* a shutdown cancels. Sync: atomic, set once */
     atomic_bool uses_timer;     /* Sync: atomic, set once */
     _Atomic size_t pending;     /* Sync: atomic; kept only if max_pending is set */
     soon__futex room;           /* Sync: atomic: changes when there may be room */

@@ -99,13 +99,12 @@ const void *soon__future_value(const soon_future *f, size_t *len)
     return f->payload + (*len ? soon__arg_room(f) : 0);
 }
 
-size_t soon__future_bytes(const soon_future *f)
+size_t soon__future_outside(const soon_future *f)
 {
+    size_t bytes = f->flags & SOON__TIMED ? sizeof(struct soon__extra) : 0;
     struct soon__blob *blob = arg_blob(f);
-    bool extra = f->flags & SOON__TIMED;
 
-    return sizeof *f + (blob ? sizeof *blob + blob->len : 0) +
-           (extra ? sizeof(struct soon__extra) : 0);
+    return blob ? bytes + sizeof *blob + blob->room : bytes;
 }
 
 struct soon__extra *soon__future_extra(soon_future *f)

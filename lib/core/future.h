@@ -160,8 +160,8 @@ int soon__future_set_arg(soon_future *f, const void *arg, size_t len);
 const void *soon__future_arg(const soon_future *f, size_t *len);
 const void *soon__future_value(const soon_future *f, size_t *len);
 
-/* Bytes that f holds, for the figures. */
-size_t soon__future_bytes(const soon_future *f);
+/* Bytes that f has held outside itself since it was submitted, for the figures. */
+size_t soon__future_outside(const soon_future *f);
 
 /* f->extra, made if there is none yet; NULL without memory. Any thread. */
 struct soon__extra *soon__future_extra(soon_future *f);

@@ -32,7 +32,7 @@ static void finish(soon_call *call, soon_future *f, int code)
     soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
 }
 
-static void run_claimed(soon_future *f)
+void soon_future_run_claimed(soon_future *f)
 {
     soon_call call;
 
@@ -48,11 +48,16 @@ static void run_claimed(soon_future *f)
     finish(&call, f, code);
 }
 
+bool soon_future_claim(soon_future *f)
+{
+    return soon__claim(f, SOON__CALL);
+}
+
 bool soon_future_run(soon_future *f)
 {
-    if (!soon__claim(f, SOON__CALL))
+    if (!soon_future_claim(f))
         return false;
-    run_claimed(f);
+    soon_future_run_claimed(f);
     return true;
 }
 
@@ -60,13 +65,13 @@ bool soon__run_in_place(soon_future *f)
 {
     soon_executor *ex = f->executor;
 
-    if (!soon__claim(f, SOON__CALL))
+    if (!soon_future_claim(f))
         return false;
     /* In flight: ex is alive until the task is settled. */
     soon__count(ex, &ex->core->tallies, SOON__N_HELPED, 1);
     if (ex->ops->withdrawn)
         ex->ops->withdrawn(ex, f);
-    run_claimed(f);
+    soon_future_run_claimed(f);
     return true;
 }
 

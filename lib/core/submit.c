@@ -87,7 +87,7 @@ static void append(struct chain *chain, soon_future *f)
 
     soon__future_arg(f, &len);
     chain->bytes_in += len;
-    chain->held += soon__future_bytes(f);
+    chain->held += soon__future_outside(f);
     if (chain->tail)
         chain->tail->next = f;
     else
@@ -212,12 +212,17 @@ static soon_future *split(struct chain *chain, size_t n)
     return rest;
 }
 
-static void run_surplus(soon_future *f)
+/* They are pending until their turn, where a shutdown that cancels can't find
+ * them. */
+static void run_surplus(const struct soon_executor_core *core, soon_future *f)
 {
     while (f) {
         soon_future *next = f->next;
         f->next = NULL;
-        soon_future_run(f);
+        if (atomic_load(&core->cancelling))
+            soon_future_cancel(f);
+        else
+            soon_future_run(f);
         soon_future_unref(f);
         f = next;
     }
@@ -227,6 +232,14 @@ static void mark_slots(soon_future *f, size_t n)
 {
     for (; n; n--, f = f->next)
         f->flags |= SOON__SLOT;
+}
+
+static void count_bytes(soon_executor *ex, uint64_t in, uint64_t held)
+{
+    if (in)
+        soon__count(ex, &ex->core->tallies, SOON__N_BYTES_IN, in);
+    if (held)
+        soon__count(ex, &ex->core->tallies, SOON__N_HELD, held);
 }
 
 /* Hands a chain in, all or nothing. */
@@ -247,15 +260,13 @@ static int send(soon_executor *ex, struct chain *chain, unsigned flags, soon_ns 
         if (slots)
             mark_slots(chain->head, queued);
         /* Before ops->submit, after which the tasks may be done any time. */
-        soon__count(ex, &core->tallies, SOON__N_HELD, chain->held);
-        soon__count(ex, &core->tallies, SOON__N_BYTES_IN, chain->bytes_in);
+        count_bytes(ex, chain->bytes_in, chain->held);
         error = chain->head ? ex->ops->submit(ex, chain->head, queued) : 0;
         if (!error) {
-            run_surplus(surplus);
+            run_surplus(core, surplus);
             return 0;
         }
-        soon__count(ex, &core->tallies, SOON__N_HELD, 0 - chain->held);
-        soon__count(ex, &core->tallies, SOON__N_BYTES_IN, 0 - chain->bytes_in);
+        count_bytes(ex, 0 - chain->bytes_in, 0 - chain->held);
         leave(ex, chain->n);
         drop_chain(surplus);
     }

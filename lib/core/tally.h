@@ -22,8 +22,8 @@ enum soon__figure {
     SOON__N_HELPED,
     SOON__N_BYTES_IN,
     SOON__N_BYTES_OUT,
-    SOON__N_HELD,     /* bytes of tasks accepted */
-    SOON__N_LET_GO,   /* bytes of tasks released */
+    SOON__N_HELD,     /* bytes outside the futures of tasks accepted */
+    SOON__N_LET_GO,   /* the same of tasks released */
     SOON__N_RELEASED, /* done for everybody to see */
     SOON__N_SUBMITTED,
     SOON__FIGURES

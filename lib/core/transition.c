@@ -139,9 +139,10 @@ void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
             soon__count(ex, &core->tallies, SOON__N_STARTED, 1);
     }
     count_outcome(ex, f, outcome);
-    size_t bytes = soon__future_bytes(f);
+    size_t outside = soon__future_outside(f);
     publish(f, phase);
-    soon__count(ex, &core->tallies, SOON__N_LET_GO, bytes);
+    if (outside)
+        soon__count(ex, &core->tallies, SOON__N_LET_GO, outside);
     soon__release_one(ex);
     if (hold)
         soon_executor_release(ex);

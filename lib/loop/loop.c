@@ -94,10 +94,19 @@ static void withdrawn(soon_executor *ex, soon_future *f)
 
 static soon_future *pop(struct loop *loop)
 {
-    soon__lock_acquire(&loop->lock);
     soon_future *f = soon_task_queue_pop(&loop->queue);
+
     if (f && !loop->queue.count)
         soon__event_clear(loop->fd);
+    return f;
+}
+
+/* Claimed under the lock, so that a close finds every pending task queued. */
+static soon_future *take(struct loop *loop, bool *claimed)
+{
+    soon__lock_acquire(&loop->lock);
+    soon_future *f = pop(loop);
+    *claimed = f && soon_future_claim(f);
     soon__lock_release(&loop->lock);
     return f;
 }
@@ -107,9 +116,12 @@ static int run_queued(struct loop *loop, size_t budget)
 {
     soon_future *f;
     size_t ran = 0;
+    bool claimed;
 
-    while (ran < budget && (f = pop(loop))) {
-        ran += soon_future_run(f);
+    while (ran < budget && (f = take(loop, &claimed))) {
+        if (claimed)
+            soon_future_run_claimed(f);
+        ran += claimed;
         soon_future_unref(f);
         if (soon_executor_inherited(&loop->ex))
             break; /* the task forked, and this is the child */
@@ -129,12 +141,13 @@ static void enter(struct loop *loop)
 /* Nobody will come to run what is queued: it is cancelled. */
 static void cancel_queued(struct loop *loop)
 {
-    soon_future *f;
-
-    while ((f = pop(loop))) {
+    soon__lock_acquire(&loop->lock);
+    struct soon_task_queue queue = loop->queue;
+    loop->queue = (struct soon_task_queue){.count = 0};
+    soon__event_clear(loop->fd);
+    soon__lock_release(&loop->lock);
+    for (soon_future *f; (f = soon_task_queue_pop(&queue)); soon_future_unref(f))
         soon_future_cancel(f);
-        soon_future_unref(f);
-    }
 }
 
 static void leave(struct loop *loop)

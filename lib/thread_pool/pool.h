@@ -33,6 +33,8 @@ struct worker {
     unsigned number;          /* of its name. Sync: const */
     bool idle;                /* it is in pool->idle. Sync: pool->lock */
     soon__futex awake;        /* Sync: atomic, see above */
+    atomic_bool taking;       /* it may hold a task that is neither queued nor claimed. Sync:
+                                 atomic; the worker writes */
     unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
     size_t share_left;        /* at most so many of them are from the queue. Sync: worker-only */
     bool overflowed;          /* what its tasks submit goes to the queue. Sync: worker-only */
@@ -91,8 +93,8 @@ extern _Thread_local struct worker *soon__this_worker;
  * them. 0, or an error of starting the only worker. */
 int soon__schedule(struct pool *pool, soon_future *chain, size_t n);
 
-/* The next task for a worker, or NULL: then it has been woken for nothing, or
- * is to leave (*leave). Sleeps. */
+/* The next task for a worker, not claimed yet, and self->taking set; or NULL:
+ * then it has been woken for nothing, or is to leave (*leave). Sleeps. */
 soon_future *soon__next_task(struct worker *self, bool *leave);
 
 /* f, still queued, was claimed or cancelled elsewhere. */

@@ -33,6 +33,7 @@
 #include "thread_pool/pool.h"
 
 #include <errno.h>
+#include <sched.h>
 
 enum {
     SHARE_MAX = 32,   /* tasks taken from the queue at a time */
@@ -204,16 +205,25 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 
 /* ---- a worker looks for work ---- */
 
+static void set_taking(struct worker *self, bool taking)
+{
+    /* relaxed: what takes a task off a deque or a queue publishes it to
+     * whoever finds the task gone; see await_claims(). */
+    atomic_store_explicit(&self->taking, taking, memory_order_relaxed);
+}
+
 /* The oldest task of the worker's own deque. */
 static soon_future *take_own(struct worker *self)
 {
     soon_future *f;
     bool again;
 
+    set_taking(self, true);
     do
         f = soon__deque_steal(&self->deque, &again);
     while (again);
     if (!f) {
+        set_taking(self, false);
         self->share_left = 0;
         self->overflowed = false;
         return NULL;
@@ -340,9 +350,12 @@ static soon_future *find_task(struct worker *self, bool *leave)
     /* A spare whose reason has woken up leaves what it was woken for, if
      * anything, to another. */
     *leave = pool->n_workers - pool->n_blocked > pool->max_workers;
+    set_taking(self, true);
     soon_future *f = *leave ? NULL : take_queued(self);
     if (!f && !*leave)
         f = steal(self);
+    if (!f)
+        set_taking(self, false);
     if (*leave && soon__has_work(pool)) {
         taken = take_idle(pool, 1);
     } else if (!f && !*leave && atomic_load(&pool->ending) == POOL_OPEN) {
@@ -372,6 +385,7 @@ soon_future *soon__next_task(struct worker *self, bool *leave)
         return find_task(self, leave);
     /* It looks at the queue although it has work of its own. */
     soon__lock_acquire(&self->pool->lock);
+    set_taking(self, true);
     f = take_queued(self);
     soon__lock_release(&self->pool->lock);
     return f ? f : take_own(self);
@@ -423,6 +437,21 @@ static soon_future *take_any(struct pool *pool)
     return f;
 }
 
+/* A worker may have taken a task just before soon__flush() came by, and not
+ * claimed it yet: that task was pending, and will be claimed in a moment.
+ * Whoever found it gone from the deque or the queue has synchronised with who
+ * took it, and so sees taking. A worker that is taking never waits for the
+ * lock. */
+static void await_claims(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    for (struct worker *w = pool->workers; w; w = w->next)
+        /* acquire: pairs with the release in work(). */
+        while (w != soon__this_worker && atomic_load_explicit(&w->taking, memory_order_acquire))
+            sched_yield();
+    soon__lock_release(&pool->lock);
+}
+
 void soon__flush(struct pool *pool)
 {
     bool broken = atomic_load(&pool->ending) == POOL_BROKEN;
@@ -439,4 +468,5 @@ void soon__flush(struct pool *pool)
             soon_future_cancel(f);
         soon_future_unref(f);
     }
+    await_claims(pool);
 }

@@ -32,7 +32,11 @@ static bool work(struct worker *self)
 
     if (!f)
         return !leave;
-    soon_future_run(f); /* false: cancelled, or run elsewhere; its entry was stale */
+    bool claimed = soon_future_claim(f); /* else done, or run elsewhere: a stale entry */
+    /* release: pairs with the acquire in await_claims(). */
+    atomic_store_explicit(&self->taking, false, memory_order_release);
+    if (claimed)
+        soon_future_run_claimed(f);
     soon_future_unref(f);
     /* In the child of a fork that the task made, this thread is all there is
      * of the pool. */
