@@ -174,6 +174,17 @@ static int run_on(soon_call *call, const void *arg, size_t arg_len)
     return 0;
 }
 
+/* The task was cancelled, or its pool broke, before it ran. The callback is
+ * called all the same, here. */
+void soon__callback_left(soon_future *task)
+{
+    size_t len;
+    struct soon__callback *cb = *(struct soon__callback *const *)soon__future_arg(task, &len);
+
+    make_due(cb); /* without a task: send_off() won't send it again */
+    soon__run_callbacks();
+}
+
 /* Hands an `_on` callback to its executor. The task keeps cb->task's
  * reference and cb is freed by run_on(). */
 static bool send_off(struct soon__callback *cb)
@@ -283,7 +294,7 @@ static int new_callback_on(soon_future *f, soon_executor *ex, soon_done_fn *fn, 
     if (!cb)
         return -ENOMEM;
     int error = soon__prepare(ex, &(soon_task){.fn = run_on, .arg = &cb, .arg_len = sizeof cb},
-                              SOON__FORCE, &cb->task);
+                              SOON__IS_CALLBACK, &cb->task);
     if (error) {
         free_callback(cb);
         return error;

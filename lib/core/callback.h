@@ -30,6 +30,9 @@ void soon__hook_remove(soon_future *f, struct soon__hook *hook);
 /* f is done and had hooks: fires them and queues its callbacks. */
 void soon__hooks_fire(soon_future *f);
 
+/* The task of an `_on` callback is done and has not run. */
+void soon__callback_left(soon_future *task);
+
 /* f is freed and was never done: its callbacks are dropped uncalled. */
 void soon__callbacks_abandon(soon_future *f);
 

@@ -73,6 +73,7 @@ int soon__closed_error(struct soon_executor_core *core);
 enum {
     SOON__FORCE = 1,    /* past max_pending */
     SOON__IS_BATCH = 2, /* the argument is a chunk of a map */
+    SOON__IS_CALLBACK = 4,
 };
 
 /* soon_submit_task() with flags; waits for room at most until deadline, then

@@ -65,10 +65,11 @@ enum {
 
 /* future->flags; const after init */
 enum {
-    SOON__SLOT = 1,     /* counts towards its executor's max_pending while pending */
-    SOON__TIMED = 2,    /* extra->timeout is set */
-    SOON__BATCH = 4,    /* the argument is a chunk of a map: see batch.h */
-    SOON__KILLABLE = 8, /* its executor has a kill op */
+    SOON__SLOT = 1,      /* counts towards its executor's max_pending while pending */
+    SOON__TIMED = 2,     /* extra->timeout is set */
+    SOON__BATCH = 4,     /* the argument is a chunk of a map: see batch.h */
+    SOON__KILLABLE = 8,  /* its executor has a kill op */
+    SOON__CALLBACK = 16, /* it is an `_on` callback's task: see callback.c */
 };
 
 enum {

@@ -209,7 +209,8 @@ static int open_chunk(soon_imap *it)
     struct chunk *chunk;
     const void *bytes;
 
-    int error = next_chunk(it, &chunk);
+    /* Also where results are always there, as from an inline executor. */
+    int error = soon__remaining(it->deadline) == 0 ? -ETIMEDOUT : next_chunk(it, &chunk);
     if (error)
         return error;
     unlink_chunk(it, chunk);

@@ -80,15 +80,21 @@ void soon__free(void *p, size_t size)
         release(p, size);
 }
 
+/* Whole lines, also because aligned_alloc() insists. */
+static size_t lines(size_t size)
+{
+    return (size + SOON__LINE - 1) & ~(size_t)(SOON__LINE - 1);
+}
+
 void *soon__alloc_line(size_t size)
 {
-    return soon__inject(SOON__INJECT_ALLOC) ? NULL : allocate_line(size);
+    return soon__inject(SOON__INJECT_ALLOC) ? NULL : allocate_line(lines(size));
 }
 
 void soon__free_line(void *p, size_t size)
 {
     if (p)
-        release_line(p, size);
+        release_line(p, lines(size));
 }
 
 void *soon__alloc_array(size_t count, size_t size)

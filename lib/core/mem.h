@@ -17,8 +17,7 @@ void *soon__zalloc(size_t size);
 /* p may be NULL. */
 void soon__free(void *p, size_t size);
 
-/* Memory that shares no cache line with anything else. size is a multiple of
- * SOON__LINE. */
+/* Memory that shares no cache line with anything else. */
 enum { SOON__LINE = 64 };
 void *soon__alloc_line(size_t size);
 void soon__free_line(void *p, size_t size);

@@ -144,6 +144,8 @@ void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
     if (outside)
         soon__count(ex, &core->tallies, SOON__N_LET_GO, outside);
     soon__release_one(ex);
+    if ((f->flags & SOON__CALLBACK) && !(state & SOON__CALL))
+        soon__callback_left(f);
     if (hold)
         soon_executor_release(ex);
 }
