@@ -48,6 +48,13 @@ static int add_extra(soon_future *f, const soon_task *task)
     return 0;
 }
 
+static uint8_t flags_of(const soon_executor *ex, const soon_task *task, unsigned flags)
+{
+    return (uint8_t)((task->timeout ? SOON__TIMED : 0) | (ex->ops->kill ? SOON__KILLABLE : 0) |
+                     (flags & SOON__IS_BATCH ? SOON__BATCH : 0) |
+                     (flags & SOON__IS_CALLBACK ? SOON__CALLBACK : 0));
+}
+
 int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon_future **out)
 {
     int error = task->timeout ? need_timer(ex->core) : 0;
@@ -59,9 +66,7 @@ int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon
     f->executor = ex;
     f->fn = task->fn;
     f->priority = (int8_t)task->priority;
-    f->flags =
-        (uint8_t)((task->timeout ? SOON__TIMED : 0) | (flags & SOON__IS_BATCH ? SOON__BATCH : 0) |
-                  (ex->ops->kill ? SOON__KILLABLE : 0));
+    f->flags = flags_of(ex, task, flags);
     atomic_init(&f->state, SOON_PENDING | ex->core->birthplace << SOON__BIRTHPLACE_SHIFT);
     error = soon__future_set_arg(f, task->arg, task->arg_len);
     if (!error && (task->name || task->timeout))
