@@ -163,6 +163,10 @@ SOON_API bool soon_future_run(soon_future *f);
 SOON_API bool soon_future_claim(soon_future *f);
 SOON_API void soon_future_run_claimed(soon_future *f);
 
+/* Runs the callbacks that are due in the calling thread, which is inside one:
+ * to be called before it sleeps for what they might bring about. */
+SOON_API void soon_flush_callbacks(void);
+
 /* Calls fn outside of any task: for initializers and finalizers. Returns what
  * fn returned; message[0..size) receives what soon_fail() said, or "". */
 SOON_API int soon_worker_call(soon_fn *fn, const void *arg, size_t arg_len, char *message,

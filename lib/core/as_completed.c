@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <soon/backend.h>
 #include <soon/wait.h>
 
 struct entry {
@@ -151,6 +152,8 @@ static void fire_entry(struct entry *e)
 {
     soon_as_completed *it = e->it;
 
+    if (it->birthplace != soon__generation())
+        return; /* and its lock may have stayed in the parent, held */
     soon__lock_acquire(&it->lock);
     unlink_waiting(it, e);
     make_ready(it, e);
@@ -241,15 +244,16 @@ int soon_as_completed_new(soon_future *const *futures, size_t n, soon_as_complet
 
 /* ---- taking ---- */
 
-static void collect(const void *set, struct soon__awaited *awaited)
+static bool each(const void *set, soon__look_fn *look, void *data)
 {
     soon_as_completed *it = (soon_as_completed *)(uintptr_t)set;
 
     soon__lock_acquire(&it->lock);
-    awaited->open = would_not_block(it);
-    for (struct entry *e = it->waiting; e && !awaited->open; e = e->next)
-        soon__awaited_add(awaited, e->future);
+    bool asleep = !would_not_block(it);
+    for (struct entry *e = it->waiting; e && asleep && look(e->future, data); e = e->next)
+        ;
     soon__lock_release(&it->lock);
+    return asleep;
 }
 
 /* The next one that is done, out of the table; or NULL. Under the lock. */
@@ -277,7 +281,7 @@ static soon_future *find_work(const soon_as_completed *it)
 
 static int sleep_until_changed(soon_as_completed *it, uint32_t seen, soon_ns deadline)
 {
-    struct soon__blocked self = {.set = it, .collect = collect, .any = true};
+    struct soon__blocked self = {.set = it, .each = each, .any = true};
 
     int error = soon__block(&self);
     if (error)
@@ -306,6 +310,8 @@ static int next_entry(soon_as_completed *it, soon_ns timeout, struct entry **out
         if (work) {
             soon__help(work);
             soon_future_unref(work);
+            if (it->birthplace != soon__generation())
+                return -ENOTRECOVERABLE; /* the task forked, and this is the child */
         } else {
             error = sleep_until_changed(it, seen, deadline);
         }
@@ -322,10 +328,12 @@ int soon_as_completed_next(soon_as_completed *it, soon_ns timeout, soon_future *
     if (it->birthplace != soon__generation())
         return -ENOTRECOVERABLE;
     if (timeout != 0)
-        soon__flush_callbacks();
+        soon_flush_callbacks();
     soon__lock_acquire(&it->lock);
     it->users++;
     int result = next_entry(it, timeout, &e);
+    if (it->birthplace != soon__generation())
+        return result;
     it->users--;
     soon__lock_release(&it->lock);
     if (result == 1) {
@@ -370,7 +378,7 @@ void soon_as_completed_free(soon_as_completed *it)
         soon__lock_acquire(&it->lock);
         if (!e->fired) {
             unlink_waiting(it, e);
-            free_entry(e);
+            make_ready(it, e); /* freed below, without the lock */
         }
     }
     soon__lock_release(&it->lock);

@@ -5,9 +5,13 @@
 #include "os/lock.h"
 
 #include <errno.h>
+#include <string.h>
+
+enum { BUCKETS = 1024 };
 
 static soon__lock lock;
-static struct soon__blocked *sleepers; /* Sync: lock */
+static soon_call *table[BUCKETS]; /* calls of sleeping threads, by future. Sync: lock */
+static uint64_t searches;         /* Sync: lock */
 
 void soon__blocked_fork_prepare(void)
 {
@@ -21,56 +25,126 @@ void soon__blocked_fork_parent(void)
 
 void soon__blocked_fork_child(void)
 {
-    sleepers = NULL; /* they stayed in the parent */
+    memset(table, 0, sizeof table); /* they stayed in the parent */
     soon__lock_reset(&lock);
 }
 
-void soon__awaited_add(struct soon__awaited *awaited, const soon_future *f)
-{
-    uint32_t state = soon__state(f);
+/* ---- who runs what, among those asleep ---- */
 
-    if (state & SOON__DONE)
-        return;
-    if (!(state & SOON__CALL) || awaited->n == SOON__AWAITED_MAX)
-        awaited->open = true; /* somebody may run it yet, or complete it from outside */
-    else
-        awaited->running[awaited->n++] = (soon_future *)(uintptr_t)f;
+static soon_call **bucket_of(const soon_future *f)
+{
+    return &table[((uint64_t)(uintptr_t)f >> 4) * 0x9E3779B97F4A7C15u >> 54];
 }
 
-static struct soon__blocked *sleeping_runner_of(const soon_future *f)
+static void enter(struct soon__blocked *self)
 {
-    for (struct soon__blocked *s = sleepers; s; s = s->next)
-        for (const soon_call *call = s->calls; call; call = call->outer)
-            if (call->future == f)
-                return s;
+    for (soon_call *call = self->calls; call; call = call->outer) {
+        soon_call **bucket = bucket_of(call->future);
+        call->sleeper = self;
+        call->next_asleep = *bucket;
+        *bucket = call;
+    }
+}
+
+static void leave(struct soon__blocked *self)
+{
+    for (soon_call *call = self->calls; call; call = call->outer) {
+        soon_call **link = bucket_of(call->future);
+        while (*link && *link != call)
+            link = &(*link)->next_asleep;
+        if (*link) /* in a forked child the table is empty */
+            *link = call->next_asleep;
+    }
+}
+
+/* The sleeping thread that runs f, or NULL. */
+static struct soon__blocked *sleeper_of(const soon_future *f)
+{
+    if (!(soon__state(f) & SOON__CALL))
+        return NULL;
+    for (soon_call *call = *bucket_of(f); call; call = call->next_asleep)
+        if (call->future == f)
+            return call->sleeper;
     return NULL;
 }
 
-/* Can this thread never wake? Sleepers on the path of the search are taken
- * to be stuck: if that assumption carries, nothing outside the path wakes
- * any of them. One that needs any is stuck if all it awaits is; one that
- * needs all, if any is. */
-static bool stuck(struct soon__blocked *s)
-{
-    struct soon__awaited awaited = {.n = 0};
-    bool result;
+/* ---- the search ----
+ *
+ * The greatest set of sleepers none of which anything outside the set can
+ * wake: assume all that are reached from the first to be stuck, then clear
+ * those that are not, until nothing changes. Those reached last are looked at
+ * first, so that a chain takes one pass. */
 
-    if (s->on_path)
-        return true;
-    s->on_path = true;
-    s->collect(s->set, &awaited);
-    result = s->any && !awaited.open && awaited.n > 0;
-    for (size_t i = 0; i < awaited.n && !(s->any && awaited.open); i++) {
-        struct soon__blocked *runner = sleeping_runner_of(awaited.running[i]);
-        bool never = runner && stuck(runner);
-        if (never != s->any) {
-            result = never;
-            break;
-        }
-    }
-    s->on_path = false;
-    return result;
+struct search {
+    struct soon__blocked *last; /* reached; the others follow */
+    struct soon__blocked *at;   /* the one being looked at */
+    bool stuck;                 /* what it turns out to be */
+};
+
+static void reach(struct search *search, struct soon__blocked *s)
+{
+    if (s->search == searches)
+        return;
+    s->search = searches;
+    s->stuck = true;
+    s->reached = search->last;
+    search->last = s;
 }
+
+static bool look_further(const soon_future *f, void *data)
+{
+    struct soon__blocked *s = sleeper_of(f);
+
+    if (s)
+        reach(data, s);
+    return true;
+}
+
+/* One that needs any is stuck if all that it awaits is; one that needs all,
+ * if any is. What is done is awaited no more. */
+static bool look_if_stuck(const soon_future *f, void *data)
+{
+    struct search *search = data;
+    struct soon__blocked *s = sleeper_of(f);
+
+    if (soon_future_done(f))
+        return true;
+    search->stuck = s && s->stuck;
+    return search->stuck == search->at->any;
+}
+
+static bool is_stuck(struct search *search, struct soon__blocked *s)
+{
+    search->at = s;
+    search->stuck = false;
+    return s->each(s->set, look_if_stuck, search) && search->stuck;
+}
+
+static bool deadlocked(struct soon__blocked *self)
+{
+    struct search search = {.last = NULL};
+
+    searches++;
+    reach(&search, self);
+    /* reach() puts what it finds in front: look until nothing is added. */
+    for (struct soon__blocked *done = NULL, *s; (s = search.last) != done;) {
+        struct soon__blocked *from = s;
+        for (; s != done; s = s->reached)
+            s->each(s->set, look_further, &search);
+        done = from;
+    }
+    for (bool changed = true; changed && self->stuck;) {
+        changed = false;
+        for (struct soon__blocked *s = search.last; s; s = s->reached)
+            if (s->stuck && !is_stuck(&search, s)) {
+                s->stuck = false;
+                changed = true;
+            }
+    }
+    return self->stuck;
+}
+
+/* ---- going to sleep ---- */
 
 void soon__blocking(bool begin)
 {
@@ -81,30 +155,15 @@ void soon__blocking(bool begin)
         ex->ops->blocking(ex, begin);
 }
 
-static void enter(struct soon__blocked *self)
-{
-    self->prev = NULL;
-    self->next = sleepers;
-    if (sleepers)
-        sleepers->prev = self;
-    sleepers = self;
-}
-
-static void leave(struct soon__blocked *self)
-{
-    *(self->prev ? &self->prev->next : &sleepers) = self->next;
-    if (self->next)
-        self->next->prev = self->prev;
-}
-
 int soon__block(struct soon__blocked *self)
 {
+    soon_flush_callbacks();
     self->calls = soon__self.call;
+    self->search = 0;
     if (self->calls) {
-        self->on_path = false;
         soon__lock_acquire(&lock);
         enter(self);
-        bool deadlock = stuck(self);
+        bool deadlock = deadlocked(self);
         if (deadlock)
             leave(self);
         soon__lock_release(&lock);

@@ -157,7 +157,8 @@ int soon_future_progress(const soon_future *f, uint64_t *done, uint64_t *total)
             d = atomic_load_explicit(&extra->progress_done, memory_order_acquire);
             t = atomic_load_explicit(&extra->progress_total, memory_order_acquire);
             after = atomic_load(&extra->progress_version);
-        } while (before != after || (before & 1));
+            /* In a forked child nobody finishes a report that was half written. */
+        } while ((before != after || (before & 1)) && !soon__inherited(soon__state(f)));
     if (done)
         *done = d;
     if (total)

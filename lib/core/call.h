@@ -20,6 +20,9 @@ struct soon_call {
     char *message;            /* what soon_fail() said. Sync: the running thread */
     bool counted;             /* the future is its executor's. Sync: const after init */
     struct soon__timer timer; /* its deadline, if it has one */
+
+    struct soon__blocked *sleeper; /* see block.c. Sync: the blocked lock */
+    soon_call *next_asleep;        /* Sync: the blocked lock */
 };
 
 void soon__call_init(soon_call *call, soon_future *f);

@@ -158,7 +158,6 @@ void soon__hooks_fire(soon_future *f)
         make_due(cb);
     }
     soon__lock_release(&stripe->lock);
-    soon__run_callbacks();
 }
 
 /* The task that an `_on` callback is: its argument is the callback itself,
@@ -182,7 +181,6 @@ void soon__callback_left(soon_future *task)
     struct soon__callback *cb = *(struct soon__callback *const *)soon__future_arg(task, &len);
 
     make_due(cb); /* without a task: send_off() won't send it again */
-    soon__run_callbacks();
 }
 
 /* Hands an `_on` callback to its executor. The task keeps cb->task's
@@ -224,7 +222,7 @@ void soon__run_callbacks(void)
     soon__self.calling_back = false;
 }
 
-void soon__flush_callbacks(void)
+void soon_flush_callbacks(void)
 {
     if (soon__self.calling_back)
         run_due();
@@ -293,13 +291,16 @@ static int new_callback_on(soon_future *f, soon_executor *ex, soon_done_fn *fn, 
     struct soon__callback *cb = new_callback(f, fn, data);
     if (!cb)
         return -ENOMEM;
-    int error = soon__prepare(ex, &(soon_task){.fn = run_on, .arg = &cb, .arg_len = sizeof cb},
+    int error = soon__executor_try_ref(ex);
+    if (!error) {
+        cb->on = ex;
+        error = soon__prepare(ex, &(soon_task){.fn = run_on, .arg = &cb, .arg_len = sizeof cb},
                               SOON__IS_CALLBACK, &cb->task);
+    }
     if (error) {
         free_callback(cb);
         return error;
     }
-    cb->on = soon_executor_ref(ex);
     *out = cb;
     return 0;
 }

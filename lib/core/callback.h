@@ -27,7 +27,7 @@ bool soon__hook_add(soon_future *f, struct soon__hook *hook);
 /* After this the hook is not linked and will not fire. */
 void soon__hook_remove(soon_future *f, struct soon__hook *hook);
 
-/* f is done and had hooks: fires them and queues its callbacks. */
+/* f is done and had hooks: fires them and makes its callbacks due. */
 void soon__hooks_fire(soon_future *f);
 
 /* The task of an `_on` callback is done and has not run. */
@@ -38,10 +38,6 @@ void soon__callbacks_abandon(soon_future *f);
 
 /* Runs the callbacks that are due in this thread, unless it is doing so. */
 void soon__run_callbacks(void);
-
-/* Before this thread sleeps or runs a task inside a callback: what is due
- * might be what it is going to wait for. */
-void soon__flush_callbacks(void);
 
 /* Around a fork. */
 void soon__stripes_fork_prepare(void);

@@ -21,7 +21,7 @@ static bool valid(const struct soon_executor_ops *ops, const struct soon_executo
 {
     return ops && ops->backend && ops->submit && ops->close && ops->join && ops->destroy &&
            limits && limits->workers && limits->overflow >= SOON_BLOCK &&
-           limits->overflow <= SOON_CALLER_RUNS;
+           limits->overflow <= SOON_CALLER_RUNS && soon__reserved_unused(limits->reserved, 4);
 }
 
 int soon_executor_init(soon_executor *ex, const struct soon_executor_ops *ops,
@@ -80,6 +80,18 @@ soon_executor *soon_executor_ref(soon_executor *ex)
     if (atomic_fetch_add_explicit(&ex->core->refs, 1, memory_order_relaxed) == 0)
         soon__misuse("soon_executor_ref: the executor has no reference left");
     return ex;
+}
+
+int soon__executor_try_ref(soon_executor *ex)
+{
+    /* relaxed, all: a task in flight, or the caller's reference, keeps ex. */
+    uint32_t refs = atomic_load_explicit(&ex->core->refs, memory_order_relaxed);
+
+    while (refs)
+        if (atomic_compare_exchange_weak_explicit(&ex->core->refs, &refs, refs + 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return 0;
+    return -ESHUTDOWN;
 }
 
 int soon__executor_check(const soon_executor *ex)
@@ -158,7 +170,7 @@ int soon_shutdown(soon_executor *ex, soon_ns wait, unsigned flags)
     soon_ns deadline = soon__deadline(wait);
     /* What is due in a callback of this thread may be what a task waits for. */
     if (wait != 0)
-        soon__flush_callbacks();
+        soon_flush_callbacks();
     soon_executor_hold(ex);
     if (flags & SOON_CANCEL_FUTURES)
         atomic_store(&ex->core->cancelling, true);

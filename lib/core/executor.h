@@ -40,6 +40,10 @@ struct soon_executor_core {
     struct soon__tallies tallies;
 };
 
+/* A reference unless the last one is gone: 0 or -ESHUTDOWN. For tasks, which
+ * may outlive it. */
+int soon__executor_try_ref(soon_executor *ex);
+
 void soon__executor_hold_many(soon_executor *ex, size_t n);
 
 /* A future that counted towards max_pending does no longer. */

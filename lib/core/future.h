@@ -185,6 +185,9 @@ enum soon__outcome { SOON__FINISHED, SOON__FAILED, SOON__CANCELLED, SOON__TIMED_
  * back. started: it had been running. */
 void soon__settle(soon_future *f, enum soon__outcome outcome, bool started);
 
+/* The same for a closed f that ran past its timeout. */
+void soon__settle_late(soon_future *f);
+
 /* Sleeps until f is done, at most until deadline: 0 or -ETIMEDOUT. The raw
  * thing: runs nothing in place and looks for no deadlock. */
 int soon__sleep(soon_future *f, soon_ns deadline);

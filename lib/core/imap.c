@@ -9,6 +9,7 @@
  * All of it happens in the thread that calls next, under the turn lock.
  */
 #include "core/batch.h"
+#include "core/block.h"
 #include "core/error.h"
 #include "core/executor.h"
 #include "core/fork.h"
@@ -151,7 +152,7 @@ static int fill_buffer(soon_imap *it)
             return 0;
         error = pull(it);
     }
-    if (error == -EAGAIN && it->first)
+    if (error == -EAGAIN && (it->first || it->unread))
         return 0;
     it->dry = true;
     it->begun = false;
@@ -302,7 +303,12 @@ static int take_turn(soon_imap *it)
     if (atomic_load(&it->holder) == &soon__self)
         return -EDEADLK; /* the source, or a task run in place, calls back in */
     atomic_fetch_add(&it->users, 1);
-    soon__lock_acquire(&it->turn);
+    if (!soon__lock_try(&it->turn)) {
+        soon_flush_callbacks();
+        soon__blocking(true);
+        soon__lock_acquire(&it->turn);
+        soon__blocking(false);
+    }
     atomic_store(&it->holder, &soon__self);
     return 0;
 }
@@ -380,8 +386,13 @@ int soon_imap_new(soon_executor *ex, soon_fn *fn, soon_source_fn *next_item, voi
     soon_imap *it = soon__zalloc(sizeof *it);
     if (!it)
         return -ENOMEM;
+    error = soon__executor_try_ref(ex);
+    if (error) {
+        soon__free(it, sizeof *it);
+        return error;
+    }
     it->birthplace = soon__generation();
-    it->ex = soon_executor_ref(ex);
+    it->ex = ex;
     it->fn = fn;
     it->source_fn = next_item;
     it->source = source;

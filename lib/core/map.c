@@ -106,17 +106,18 @@ static int send_chunk(struct map *map)
 
 /* A queue that rejects for being full is no error while a chunk of ours is
  * out: its end makes room. */
-static void send_chunks(struct map *map)
+static bool send_one(struct map *map)
 {
-    while (!map->stopping && map->next < map->count && map->flying < map->window) {
-        int error = send_chunk(map);
-        if (error == -EAGAIN && map->flying)
-            return;
-        if (error) {
-            fail(map, map->next, error);
-            stop(map);
-        }
+    if (map->stopping || map->next == map->count || map->flying == map->window)
+        return false;
+    int error = send_chunk(map);
+    if (error == -EAGAIN && map->flying)
+        return false;
+    if (error) {
+        fail(map, map->next, error);
+        stop(map);
     }
+    return !error;
 }
 
 /* ---- back ---- */
@@ -157,13 +158,17 @@ static void take_chunk(struct map *map, soon_future *f)
         stop(map);
 }
 
-/* Past the deadline nothing that still runs is waited for. */
+/* What is done is taken between any two chunks, so that an error stops the
+ * rest at once. Past the deadline nothing that still runs is waited for. */
 static void run(struct map *map)
 {
     for (;;) {
         soon_future *f;
-        send_chunks(map);
-        int got = soon_as_completed_next(map->done, soon__remaining(map->deadline), &f);
+        bool sent = send_one(map);
+        soon_ns wait = sent ? 0 : soon__remaining(map->deadline);
+        int got = soon_as_completed_next(map->done, wait, &f);
+        if (sent && got == -ETIMEDOUT)
+            continue;
         if (got < 0) {
             map->error = got;
             stop(map);

@@ -19,14 +19,21 @@ static int call_function(soon_call *call, soon_future *f)
 }
 
 /* A call without a deadline is the only one that may complete f. One with a
- * deadline must win against the timer. */
+ * deadline must win against the timer, which may be late: what comes after
+ * the deadline is dropped all the same. */
 static void finish(soon_call *call, soon_future *f, int code)
 {
     uint32_t from;
 
-    if ((f->flags & SOON__TIMED) && soon__close(f, SOON__CALL, &from) != 0) {
-        soon__call_discard(call);
-        return;
+    if (f->flags & SOON__TIMED) {
+        bool late = soon__now() >= call->timer.deadline;
+        bool won = soon__close(f, SOON__CALL, &from) == 0;
+        if (late || !won)
+            soon__call_discard(call);
+        if (late && won)
+            soon__settle_late(f);
+        if (late || !won)
+            return;
     }
     soon__call_deliver(call, code);
     soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);

@@ -10,6 +10,7 @@
 #include "core/block.h"
 #include "core/callback.h"
 #include "core/executor.h"
+#include "core/fork.h"
 #include "core/mem.h"
 #include "core/timer.h"
 
@@ -144,7 +145,7 @@ static int wait_for_slots(struct soon_executor_core *core, size_t n, soon_ns dea
 {
     int error = 0;
 
-    soon__flush_callbacks();
+    soon_flush_callbacks();
     atomic_fetch_add(&core->want_room, 1);
     soon__blocking(true);
     for (;;) {
@@ -221,7 +222,7 @@ static soon_future *split(struct chain *chain, size_t n)
  * them. */
 static void run_surplus(const struct soon_executor_core *core, soon_future *f)
 {
-    while (f) {
+    while (f && core->birthplace == soon__generation()) { /* a task may fork */
         soon_future *next = f->next;
         f->next = NULL;
         if (atomic_load(&core->cancelling))
@@ -317,6 +318,8 @@ int soon__submit_prepared(soon_executor *ex, soon_future *f)
 {
     struct chain chain = {0};
 
+    if (soon_executor_inherited(ex))
+        return -ENOTRECOVERABLE;
     append(&chain, f);
     return send(ex, &chain, SOON__FORCE, 0);
 }

@@ -6,13 +6,15 @@
  *
  *     no thread --acquire--> running --last release--> leaving --> no thread
  *
- * The thread is detached and leaves by itself: the last release may come from
- * a callback that it is running. A new user may come before it has left; then
- * it stays.
+ * The thread is detached and leaves by itself. A new user may come before it
+ * has left; then it stays. Callbacks of what it fails are run by a thread that
+ * has handed the timer over to another.
  */
 #include "core/timer.h"
 
+#include "core/callback.h"
 #include "core/future.h"
+#include "core/thread.h"
 #include "os/lock.h"
 #include "os/thread.h"
 
@@ -25,6 +27,8 @@ static struct {
     bool running;              /* there is a thread. Sync: lock */
     soon__futex changed;       /* the first deadline, or users. Sync: atomic, changed under lock */
 } timer;
+
+static void *run(void *unused);
 
 static void poke(void)
 {
@@ -46,13 +50,35 @@ static void expire(soon_future *f)
 {
     uint32_t from;
 
-    if (soon__close(f, SOON__CALL, &from) == 0) {
-        /* A task with a timeout has had its extra since it was submitted. */
-        soon__future_extra(f)->origin = SOON_FROM_LIBRARY;
-        f->code = -ETIME;
-        soon__settle(f, SOON__TIMED_OUT, true);
-    }
+    if (soon__close(f, SOON__CALL, &from) == 0)
+        soon__settle_late(f);
     soon_future_unref(f);
+}
+
+/* As expire(), but callbacks only become due: they are the host's, and may
+ * take their time or wait for another deadline. */
+static void expire_quietly(soon_future *f)
+{
+    soon__self.calling_back = true;
+    expire(f);
+    soon__self.calling_back = false;
+}
+
+/* Callbacks are due: another thread takes over the timer, this one runs them.
+ * False, and this one goes on after that, if no thread can be had. */
+static bool hand_over(void)
+{
+    pthread_t thread;
+
+    soon__lock_acquire(&timer.lock);
+    timer.running = timer.users && soon__thread_start(&thread, 0, run, NULL) == 0;
+    bool over = timer.running || !timer.users;
+    if (timer.running)
+        pthread_detach(thread);
+    timer.running = timer.running || !over;
+    soon__lock_release(&timer.lock);
+    soon__run_callbacks();
+    return over;
 }
 
 /* The next future to fail, with a reference of the timer's own, since the
@@ -78,9 +104,11 @@ static void *run(void *unused)
         soon_future *f = next_due(soon__now(), &again);
         soon__lock_release(&timer.lock);
         if (f)
-            expire(f);
+            expire_quietly(f);
         else
             soon__futex_wait(&timer.changed, seen, again);
+        if (soon__self.due && hand_over())
+            return unused;
         soon__lock_acquire(&timer.lock);
     }
     timer.running = false;

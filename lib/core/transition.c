@@ -115,7 +115,7 @@ static void count_outcome(soon_executor *ex, const soon_future *f, enum soon__ou
  * done finds it counted; RELEASED after, so that who has seen the executor
  * drained finds every future done. After RELEASED the executor may end at any
  * moment, hence the hold: the task's own, or one for this moment, or the
- * worker's. */
+ * worker's. Callbacks run last: one may wait for the executor's end. */
 void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
 {
     enum soon_state phase = outcome == SOON__CANCELLED ? SOON_CANCELLED : SOON_FINISHED;
@@ -125,6 +125,7 @@ void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
 
     if (!ex) {
         publish(f, phase);
+        soon__run_callbacks();
         return;
     }
     struct soon_executor_core *core = ex->core;
@@ -148,6 +149,15 @@ void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
         soon__callback_left(f);
     if (hold)
         soon_executor_release(ex);
+    soon__run_callbacks();
+}
+
+void soon__settle_late(soon_future *f)
+{
+    /* A task with a timeout has had its extra since it was submitted. */
+    soon__future_extra(f)->origin = SOON_FROM_LIBRARY;
+    f->code = -ETIME;
+    soon__settle(f, SOON__TIMED_OUT, true);
 }
 
 /* ---- the public view ---- */
@@ -217,7 +227,9 @@ static void cancel_closed(soon_future *f)
     soon__settle(f, SOON__CANCELLED, false);
 }
 
-bool soon_future_cancel(soon_future *f)
+/* True if f was pending, or about to be cancelled, and is cancelled now; else
+ * *seen is what it was in. */
+static bool cancel_pending(soon_future *f, uint32_t *seen)
 {
     uint32_t state = soon__state(f);
 
@@ -234,8 +246,18 @@ bool soon_future_cancel(soon_future *f)
         }
     /* Another thread is about to make it CANCELLED: "true if it is cancelled
      * now" needs that to have happened, a matter of a few instructions. */
-    if (state & SOON__CANCELLING)
+    if ((state & SOON__CANCELLING) && !soon__inherited(state))
         return soon__sleep(f, SOON__NEVER) == 0;
+    *seen = state;
+    return false;
+}
+
+bool soon_future_cancel(soon_future *f)
+{
+    uint32_t state;
+
+    if (cancel_pending(f, &state))
+        return true;
     state = ask(f, state);
     return (state & SOON__PHASE) == SOON_CANCELLED;
 }
@@ -266,11 +288,11 @@ int soon_future_kill(soon_future *f)
 {
     if (!f)
         return -EINVAL;
+    uint32_t state;
     if (soon_future_done(f))
         return -EALREADY;
-    if (soon_future_cancel(f))
+    if (cancel_pending(f, &state))
         return 0;
-    uint32_t state = soon__state(f);
     if (state & SOON__DONE)
         return -EALREADY;
     return soon__inherited(state) ? -ENOTRECOVERABLE : kill_running(f);

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <soon/backend.h>
 #include <soon/wait.h>
 #include <string.h>
 
@@ -28,8 +29,18 @@ bool soon__may_help(void)
 
 bool soon__can_help(const soon_future *f)
 {
-    return soon__may_help() && soon__pending(soon__state(f)) && f->executor &&
+    uint32_t state = soon__state(f);
+
+    return soon__may_help() && soon__pending(state) && !soon__inherited(state) && f->executor &&
            soon__within(f->executor) && soon__stack_left();
+}
+
+/* Could only this thread run f, and has it no stack left to do so? A backend
+ * that hears of waits makes up for them. */
+static bool is_hopeless(const soon_future *f)
+{
+    return soon__may_help() && soon__pending(soon__state(f)) && f->executor &&
+           soon__within(f->executor) && !soon__stack_left() && !f->executor->ops->blocking;
 }
 
 bool soon__help(soon_future *f)
@@ -39,20 +50,23 @@ bool soon__help(soon_future *f)
 
 /* ---- one ---- */
 
-static void collect_one(const void *set, struct soon__awaited *awaited)
+static bool each_one(const void *set, soon__look_fn *look, void *data)
 {
-    soon__awaited_add(awaited, set);
+    look(set, data);
+    return !soon_future_done(set);
 }
 
 int soon__wait_until(soon_future *f, soon_ns deadline)
 {
-    struct soon__blocked self = {.set = f, .collect = collect_one};
+    struct soon__blocked self = {.set = f, .each = each_one};
 
-    soon__flush_callbacks();
+    soon_flush_callbacks();
     soon__help(f);
     if (soon_future_done(f))
         return 0;
-    int error = soon__block(&self);
+    if (soon__inherited(soon__state(f)))
+        return -ENOTRECOVERABLE; /* a task that ran in place forked */
+    int error = is_hopeless(f) ? -EDEADLK : soon__block(&self);
     if (error)
         return error;
     error = soon__sleep(f, deadline);
@@ -133,7 +147,8 @@ struct group {
     size_t n;                   /* Sync: const after gather() */
     enum soon_return_when when; /* Sync: const */
     _Atomic size_t left;        /* Sync: atomic: hooks that have not fired */
-    soon__futex enough;         /* Sync: atomic: 1 when the wait is over */
+    atomic_bool over;           /* Sync: atomic */
+    soon__futex changed;        /* Sync: atomic: changes when it should look again */
 };
 
 /* Is f's end one that ends the whole wait? Cancelled is not failed. */
@@ -151,14 +166,19 @@ static bool ends_wait(const soon_future *f, enum soon_return_when when)
     }
 }
 
+/* A wait for the first exception looks at each end: what is left may have
+ * become a deadlock. */
 static void one_less(struct group *group, const soon_future *f)
 {
     /* acq_rel: the last one has seen what all the others completed. */
     size_t left = atomic_fetch_sub_explicit(&group->left, 1, memory_order_acq_rel);
+    bool over = left == 1 || ends_wait(f, group->when);
 
-    if (left == 1 || ends_wait(f, group->when)) {
-        atomic_store(&group->enough, 1);
-        soon__futex_wake(&group->enough, 1);
+    if (over)
+        atomic_store(&group->over, true);
+    if (over || group->when == SOON_FIRST_EXCEPTION) {
+        atomic_fetch_add(&group->changed, 1);
+        soon__futex_wake(&group->changed, 1);
     }
 }
 
@@ -167,15 +187,15 @@ static void fire(struct soon__hook *hook, soon_future *f)
     one_less(((struct member *)hook)->group, f);
 }
 
-static void collect_group(const void *set, struct soon__awaited *awaited)
+static bool each_member(const void *set, soon__look_fn *look, void *data)
 {
     const struct group *group = set;
 
-    for (size_t i = 0; i < group->n; i++) {
-        soon_future *f = group->members[i].future;
-        awaited->open = awaited->open || ends_wait(f, group->when);
-        soon__awaited_add(awaited, f);
-    }
+    if (atomic_load(&group->over))
+        return false;
+    for (size_t i = 0; i < group->n && look(group->members[i].future, data); i++)
+        ;
+    return true;
 }
 
 /* Each future once, by an open-addressing table of slots pointers, all NULL. */
@@ -225,7 +245,7 @@ static int count_done(const struct group *group, bool *over)
 /* Runs what this thread can of the group, until that ends the wait. */
 static void help_group(const struct group *group)
 {
-    soon__flush_callbacks();
+    soon_flush_callbacks();
     for (size_t i = 0; i < group->n; i++) {
         soon_future *f = group->members[i].future;
         if (soon__help(f) && ends_wait(f, group->when))
@@ -246,20 +266,45 @@ static void unhook_all(struct group *group)
         soon__hook_remove(group->members[i].future, &group->members[i].hook);
 }
 
+/* Sleeps until the wait is over. */
+static int sleep_until_over(struct group *group, struct soon__blocked *self, soon_ns deadline)
+{
+    for (;;) {
+        uint32_t seen = atomic_load(&group->changed);
+        int error = soon__block(self);
+        if (error)
+            return error;
+        if (!atomic_load(&group->over))
+            error = soon__futex_wait(&group->changed, seen, deadline);
+        soon__unblock(self);
+        if (error || atomic_load(&group->over))
+            return 0; /* a timeout is no error */
+    }
+}
+
 static int sleep_for(struct group *group, soon_ns deadline)
 {
     struct soon__blocked self = {
-        .set = group, .collect = collect_group, .any = group->when != SOON_ALL_COMPLETED};
+        .set = group, .each = each_member, .any = group->when != SOON_ALL_COMPLETED};
 
-    int error = soon__block(&self);
-    if (error)
-        return error;
     atomic_init(&group->left, group->n);
     hook_all(group);
-    while (!error && !atomic_load(&group->enough))
-        error = soon__futex_wait(&group->enough, 0, deadline);
+    int error = sleep_until_over(group, &self, deadline);
     unhook_all(group);
-    soon__unblock(&self);
+    return error;
+}
+
+/* What no wait can be for: 0, or the error. */
+static int check_members(const struct group *group)
+{
+    for (size_t i = 0; i < group->n; i++) {
+        const soon_future *f = group->members[i].future;
+        uint32_t state = soon__state(f);
+        if (!(state & SOON__DONE) && soon__inherited(state))
+            return -ENOTRECOVERABLE;
+        if (is_hopeless(f))
+            return -EDEADLK;
+    }
     return 0;
 }
 
@@ -271,16 +316,16 @@ static int wait_for(struct group *group, soon_ns timeout)
     int done = count_done(group, &over);
     if (over || timeout == 0)
         return done;
-    for (size_t i = 0; i < group->n; i++) {
-        uint32_t state = soon__state(group->members[i].future);
-        if (!(state & SOON__DONE) && soon__inherited(state))
-            return -ENOTRECOVERABLE;
-    }
+    int error = check_members(group);
+    if (error)
+        return error;
     help_group(group);
     done = count_done(group, &over);
     if (over)
         return done;
-    int error = sleep_for(group, deadline);
+    error = check_members(group); /* a task that ran in place may have forked */
+    if (!error)
+        error = sleep_for(group, deadline);
     return error ? error : count_done(group, &over);
 }
 

@@ -10,14 +10,25 @@
 #include "core/mem.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+
+struct inline_executor {
+    soon_executor ex;       /* first: it is an executor */
+    atomic_bool cancelling; /* what has not begun of a chain is cancelled. Sync: atomic */
+};
 
 static int submit(soon_executor *ex, soon_future *chain, size_t n)
 {
-    (void)ex, (void)n;
-    while (chain) {
+    struct inline_executor *self = (struct inline_executor *)ex;
+
+    (void)n;
+    while (chain && !soon_executor_inherited(ex)) { /* a task may fork */
         soon_future *f = chain;
         chain = soon_future_next(f);
-        soon_future_run(f);
+        if (atomic_load(&self->cancelling))
+            soon_future_cancel(f);
+        else
+            soon_future_run(f);
         soon_future_unref(f);
     }
     return 0;
@@ -26,7 +37,8 @@ static int submit(soon_executor *ex, soon_future *chain, size_t n)
 /* Submits are refused by the library from now on. */
 static void inline_close(soon_executor *ex, unsigned flags)
 {
-    (void)ex, (void)flags;
+    if (flags & SOON_CANCEL_FUTURES)
+        atomic_store(&((struct inline_executor *)ex)->cancelling, true);
 }
 
 static int join(soon_executor *ex, soon_ns deadline)
@@ -37,7 +49,7 @@ static int join(soon_executor *ex, soon_ns deadline)
 static void destroy(soon_executor *ex)
 {
     soon_executor_fini(ex);
-    soon__free(ex, sizeof *ex);
+    soon__free(ex, sizeof(struct inline_executor));
 }
 
 int soon_inline_new(soon_executor **out)
@@ -53,14 +65,14 @@ int soon_inline_new(soon_executor **out)
 
     if (!out)
         return -EINVAL;
-    soon_executor *ex = soon__zalloc(sizeof *ex);
-    if (!ex)
+    struct inline_executor *self = soon__zalloc(sizeof *self);
+    if (!self)
         return -ENOMEM;
-    int error = soon_executor_init(ex, &ops, &(struct soon_executor_limits){.workers = 1});
+    int error = soon_executor_init(&self->ex, &ops, &(struct soon_executor_limits){.workers = 1});
     if (error) {
-        soon__free(ex, sizeof *ex);
+        soon__free(self, sizeof *self);
         return error;
     }
-    *out = ex;
+    *out = &self->ex;
     return 0;
 }

@@ -171,6 +171,7 @@ static int run_until(struct loop *loop, size_t budget, soon_ns deadline)
 {
     for (;;) {
         uint32_t seen = atomic_load(&loop->changed);
+        soon_flush_callbacks(); /* one may be a task of this loop */
         int ran = run_queued(loop, budget);
         if (ran || deadline == 0 || is_closed(loop))
             return ran;

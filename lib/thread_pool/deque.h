@@ -99,6 +99,20 @@ static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
     return won;
 }
 
+/* Owner. The index that the next push gets. */
+static inline int64_t soon__deque_end(const struct soon__deque *d)
+{
+    /* relaxed: the owner's own. */
+    return atomic_load_explicit(&d->bottom, memory_order_relaxed);
+}
+
+/* Anybody. Has everything before an index been taken? A snapshot. */
+static inline bool soon__deque_past(const struct soon__deque *d, int64_t end)
+{
+    /* seq_cst: as in steal. */
+    return atomic_load_explicit(&d->top, memory_order_seq_cst) >= end;
+}
+
 /* Anybody. A snapshot. */
 static inline bool soon__deque_empty(const struct soon__deque *d)
 {

@@ -42,7 +42,7 @@ static void blocking(soon_executor *ex, bool begin)
     pool->n_blocked += begin ? 1u : -1u;
     /* Without memory or threads for a spare the next submit or wait tries
      * again. */
-    if (begin && pool->n_workers == pool->n_blocked && soon__has_work(pool))
+    if (begin && soon__awake(pool) == 0 && soon__has_work(pool))
         (void)soon__worker_start(pool);
     soon__count_helpers(pool);
     soon__lock_release(&pool->lock);

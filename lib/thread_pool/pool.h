@@ -36,7 +36,8 @@ struct worker {
     atomic_bool taking;       /* it may hold a task that is neither queued nor claimed. Sync:
                                  atomic; the worker writes */
     unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
-    size_t share_left;        /* at most so many of them are from the queue. Sync: worker-only */
+    int64_t share_end;        /* deque entries before this are from the queue. Sync: the worker
+                                 writes under pool->lock; it reads without, others with */
     bool overflowed;          /* what its tasks submit goes to the queue. Sync: worker-only */
     _Atomic uint64_t stolen;  /* Sync: atomic; the worker writes */
 };
@@ -60,7 +61,9 @@ struct pool {
     _Atomic size_t stale;         /* about how many in queue are done. Sync: atomic */
     struct worker *workers;       /* by number. Sync: lock */
     struct worker *idle;          /* the last to fall idle on top. Sync: lock */
-    unsigned n_workers;           /* Sync: lock */
+    struct worker *sharer;        /* who took the last share, or NULL. Sync: lock */
+    unsigned n_workers;           /* threads. Sync: lock */
+    unsigned n_staying;           /* of them, those not about to leave. Sync: lock */
     unsigned n_blocked;           /* workers that sleep in a wait. Sync: lock */
     unsigned n_idle;              /* Sync: lock */
     atomic_bool helpers;          /* some worker is idle or may be started. Sync: atomic, written
@@ -99,6 +102,16 @@ soon_future *soon__next_task(struct worker *self, bool *leave);
 
 /* f, still queued, was claimed or cancelled elsewhere. */
 void soon__forget(struct pool *pool, soon_future *f);
+
+/* A worker decides to leave: from here on nobody counts on it. Under the
+ * lock, after which it may still take its time. */
+void soon__decide_to_leave(struct worker *self);
+
+/* Workers that are not asleep in a wait, or could be woken. Under the lock. */
+static inline unsigned soon__awake(const struct pool *pool)
+{
+    return pool->n_staying - pool->n_blocked;
+}
 
 /* Is any task queued anywhere? Under the lock. */
 bool soon__has_work(struct pool *pool);

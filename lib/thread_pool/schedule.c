@@ -55,7 +55,7 @@ static void count_queue(struct pool *pool)
 
 void soon__count_helpers(struct pool *pool)
 {
-    bool helpers = pool->n_idle || pool->n_workers - pool->n_blocked < pool->max_workers;
+    bool helpers = pool->n_idle || soon__awake(pool) < pool->max_workers;
 
     /* seq_cst: see the head of the file. */
     if (atomic_load(&pool->helpers) != helpers)
@@ -118,12 +118,11 @@ void soon__wake_all(struct pool *pool)
 static int find_workers(struct pool *pool, size_t n, struct worker **taken)
 {
     size_t idle = pool->n_idle < n ? pool->n_idle : n;
-    unsigned awake = pool->n_workers - pool->n_blocked;
     int error = 0;
 
-    for (n -= idle; n && awake < pool->max_workers && !error; n--, awake++)
+    for (n -= idle; n && soon__awake(pool) < pool->max_workers && !error; n--)
         error = soon__worker_start(pool);
-    if (!awake)
+    if (soon__awake(pool) == 0)
         return error;
     *taken = take_idle(pool, idle);
     return 0;
@@ -168,10 +167,7 @@ static void look_for_helpers(struct pool *pool)
     if (!atomic_load(&pool->helpers))
         return;
     soon__lock_acquire(&pool->lock);
-    if (atomic_load(&pool->ending) == POOL_OPEN)
-        find_workers(pool, 1, &taken);
-    else
-        taken = take_idle(pool, 1);
+    find_workers(pool, 1, &taken);
     soon__lock_release(&pool->lock);
     wake(taken);
 }
@@ -224,13 +220,10 @@ static soon_future *take_own(struct worker *self)
     while (again);
     if (!f) {
         set_taking(self, false);
-        self->share_left = 0;
         self->overflowed = false;
         return NULL;
     }
     self->turns++;
-    if (self->share_left)
-        self->share_left--;
     return f;
 }
 
@@ -241,7 +234,8 @@ static bool should_look_at_queue(struct worker *self)
     /* relaxed, both: hints, see count_queue(). */
     if (atomic_load_explicit(&pool->urgent, memory_order_relaxed))
         return true;
-    return self->turns >= LOOK_EVERY && !self->share_left && !self->overflowed &&
+    return self->turns >= LOOK_EVERY && !self->overflowed &&
+           soon__deque_past(&self->deque, self->share_end) &&
            atomic_load_explicit(&pool->n_queued, memory_order_relaxed);
 }
 
@@ -250,20 +244,33 @@ static bool should_look_at_queue(struct worker *self)
 static soon_future *take_queued(struct worker *self)
 {
     struct pool *pool = self->pool;
-    size_t share = pool->queue.count / pool->max_workers + 1;
+    size_t share = soon__deque_empty(&self->deque) ? SHARE_MAX : 1;
 
-    if (share > SHARE_MAX)
-        share = SHARE_MAX;
-    if (!soon__deque_empty(&self->deque))
-        share = 1;
     soon_future *f = soon_task_queue_pop_chain(&pool->queue, share);
     self->turns = 0;
     for (soon_future *rest = f ? soon_future_next(f) : NULL, *next; rest; rest = next) {
         next = soon_future_next(rest);
         soon__deque_push(&self->deque, rest); /* it is empty and large enough */
-        self->share_left++;
+        pool->sharer = self;
     }
+    if (pool->sharer == self)
+        self->share_end = soon__deque_end(&self->deque);
     count_queue(pool);
+    return f;
+}
+
+/* The share that somebody took is older than what is left in the queue, and
+ * its holder may be busy for long: it goes first. Under the lock. */
+static soon_future *take_from_share(struct pool *pool)
+{
+    struct worker *sharer = pool->sharer;
+    soon_future *f = NULL;
+    bool again = sharer && !soon__deque_past(&sharer->deque, sharer->share_end);
+
+    while (again)
+        f = soon__deque_steal(&sharer->deque, &again);
+    if (!f)
+        pool->sharer = NULL;
     return f;
 }
 
@@ -311,6 +318,21 @@ static void remove_idle(struct worker *self)
     soon__count_helpers(self->pool);
 }
 
+/* The last worker's hold is that of all the tasks in flight: somebody may
+ * still be completing one, see SOON_BACKEND_DRAINS. */
+static bool may_leave(struct pool *pool)
+{
+    return pool->n_staying > 1 || soon_executor_drain(&pool->ex, 0) == 0;
+}
+
+void soon__decide_to_leave(struct worker *self)
+{
+    self->pool->n_staying--;
+    if (self->pool->sharer == self)
+        self->pool->sharer = NULL; /* its deque is empty */
+    soon__count_helpers(self->pool);
+}
+
 /* Sleeps until taken off the idle stack. False if it was there for too long,
  * and is off it now. */
 static bool park(struct worker *self)
@@ -328,15 +350,35 @@ static bool park(struct worker *self)
         if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
             continue;
         soon__lock_acquire(&pool->lock);
-        bool spare = self->idle && pool->n_workers > pool->min_workers;
-        if (spare)
+        bool late = self->idle && pool->n_staying > pool->min_workers;
+        bool leave = late && may_leave(pool);
+        if (leave) {
             remove_idle(self);
+            soon__decide_to_leave(self);
+        }
         soon__lock_release(&pool->lock);
-        if (spare)
+        if (leave)
             return false;
-        deadline = SOON__NEVER; /* woken just now, or one that stays */
+        /* It waits for the end of what is in flight; or it was woken just
+         * now, or is one of those that stay. */
+        deadline = late ? soon__deadline(SOON_MS(10)) : SOON__NEVER;
     }
     return true;
+}
+
+/* In the order of age where one submitter's tasks are concerned. Under the
+ * lock. */
+static soon_future *take_any_but_own(struct worker *self)
+{
+    struct pool *pool = self->pool;
+    soon_future *f = NULL;
+
+    /* relaxed: written under the lock. */
+    if (!atomic_load_explicit(&pool->urgent, memory_order_relaxed))
+        f = take_from_share(pool);
+    if (!f)
+        f = take_queued(self);
+    return f ? f : steal(self);
 }
 
 /* The queue, other workers, and if nothing is there the idle stack. */
@@ -349,28 +391,26 @@ static soon_future *find_task(struct worker *self, bool *leave)
     soon__lock_acquire(&pool->lock);
     /* A spare whose reason has woken up leaves what it was woken for, if
      * anything, to another. */
-    *leave = pool->n_workers - pool->n_blocked > pool->max_workers;
+    bool surplus = soon__awake(pool) > pool->max_workers;
     set_taking(self, true);
-    soon_future *f = *leave ? NULL : take_queued(self);
-    if (!f && !*leave)
-        f = steal(self);
+    soon_future *f = surplus ? NULL : take_any_but_own(self);
     if (!f)
         set_taking(self, false);
-    if (*leave && soon__has_work(pool)) {
-        taken = take_idle(pool, 1);
-    } else if (!f && !*leave && atomic_load(&pool->ending) == POOL_OPEN) {
+    *leave = surplus || (!f && atomic_load(&pool->ending) != POOL_OPEN);
+    if (*leave) {
+        soon__decide_to_leave(self);
+        if (soon__has_work(pool))
+            taken = take_idle(pool, 1);
+    } else if (!f) {
         push_idle(self);
         parked = !soon__has_work(pool);
         if (!parked)
             remove_idle(self);
     }
-    bool ending = atomic_load(&pool->ending) != POOL_OPEN;
     soon__lock_release(&pool->lock);
     wake(taken);
     if (parked)
         *leave = !park(self);
-    else if (!f && !*leave && ending)
-        *leave = soon_executor_drain(&pool->ex, SOON_FOREVER) == 0;
     return f;
 }
 

@@ -65,23 +65,23 @@ static void break_pool(struct pool *pool, int code, const char *message)
     soon__wake_all(pool);
 }
 
-static bool initialize(struct pool *pool)
+static bool initialize(struct worker *self)
 {
+    struct pool *pool = self->pool;
     char message[256];
 
     if (!pool->initializer)
         return true;
     int code = soon_worker_call(pool->initializer, pool->init_arg, pool->init_arg_len, message,
                                 sizeof message);
-    if (code)
-        break_pool(pool, code, message);
-    return code == 0;
-}
-
-static void finalize(struct pool *pool)
-{
-    if (pool->finalizer)
-        soon_worker_call(pool->finalizer, pool->init_arg, pool->init_arg_len, NULL, 0);
+    if (code == 0)
+        return true;
+    break_pool(pool, code, message);
+    soon__lock_acquire(&pool->lock);
+    soon__decide_to_leave(self);
+    soon__lock_release(&pool->lock);
+    soon_executor_drain(&pool->ex, SOON_FOREVER);
+    return false;
 }
 
 /* ---- leaving ---- */
@@ -132,10 +132,13 @@ static void *worker_main(void *arg)
     soon__this_worker = self;
     soon__thread_name(pool->name, self->number);
     soon_worker_enter(&pool->ex);
-    if (initialize(pool)) {
+    if (initialize(self)) {
         while (work(self))
             ;
-        finalize(pool);
+        if (atomic_load(&pool->ending) != POOL_OPEN)
+            soon_executor_drain(&pool->ex, SOON_FOREVER);
+        if (pool->finalizer)
+            soon_worker_call(pool->finalizer, pool->init_arg, pool->init_arg_len, NULL, 0);
     }
     soon_worker_leave(&pool->ex);
     leave(self);
@@ -175,6 +178,7 @@ int soon__worker_start(struct pool *pool)
     self->next = *link;
     *link = self;
     pool->n_workers++;
+    pool->n_staying++;
     pool->n_started++;
     soon__count_helpers(pool);
     return 0;
