@@ -9,6 +9,7 @@ dist_man_MANS += \
 	doc/links/soon_as_completed_free.3 \
 	doc/links/soon_as_completed_next.3 \
 	doc/links/soon_call_progress.3 \
+	doc/links/soon_callbacks_resume.3 \
 	doc/links/soon_executor_backend.3 \
 	doc/links/soon_executor_break.3 \
 	doc/links/soon_executor_drain.3 \
@@ -19,6 +20,7 @@ dist_man_MANS += \
 	doc/links/soon_executor_release.3 \
 	doc/links/soon_executor_unref.3 \
 	doc/links/soon_fail.3 \
+	doc/links/soon_flush_callbacks.3 \
 	doc/links/soon_future_add_done_callback_on.3 \
 	doc/links/soon_future_cancelled.3 \
 	doc/links/soon_future_claim.3 \
@@ -54,6 +56,7 @@ dist_man_MANS += \
 	doc/soon_as_completed_new.3 \
 	doc/soon_backend.7 \
 	doc/soon_call_cancelled.3 \
+	doc/soon_callbacks_defer.3 \
 	doc/soon_executor_init.3 \
 	doc/soon_executor_stats.3 \
 	doc/soon_future_add_done_callback.3 \

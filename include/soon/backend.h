@@ -163,9 +163,16 @@ SOON_API bool soon_future_run(soon_future *f);
 SOON_API bool soon_future_claim(soon_future *f);
 SOON_API void soon_future_run_claimed(soon_future *f);
 
-/* Runs the callbacks that are due in the calling thread, which is inside one:
+/* Runs the callbacks that are due in the calling thread, if it is inside one:
  * to be called before it sleeps for what they might bring about. */
 SOON_API void soon_flush_callbacks(void);
+
+/* Between the two, callbacks that come due in the calling thread wait: for a
+ * backend that completes futures where no foreign code may run. defer returns
+ * what resume is to be given, which runs them unless they were deferred
+ * before. */
+SOON_API SOON_NODISCARD bool soon_callbacks_defer(void);
+SOON_API void soon_callbacks_resume(bool before);
 
 /* Calls fn outside of any task: for initializers and finalizers. Returns what
  * fn returned; message[0..size) receives what soon_fail() said, or "". */

@@ -228,6 +228,20 @@ void soon_flush_callbacks(void)
         run_due();
 }
 
+bool soon_callbacks_defer(void)
+{
+    bool before = soon__self.calling_back;
+
+    soon__self.calling_back = true;
+    return before;
+}
+
+void soon_callbacks_resume(bool before)
+{
+    soon__self.calling_back = before;
+    soon__run_callbacks();
+}
+
 void soon__callbacks_abandon(soon_future *f)
 {
     struct stripe *stripe = stripe_of(f);

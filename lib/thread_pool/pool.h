@@ -70,6 +70,7 @@ struct pool {
                                      under lock */
     uint64_t n_started;           /* Sync: lock */
     uint64_t n_stolen;            /* by workers that have left. Sync: lock */
+    _Atomic unsigned flushers;    /* threads in soon__flush(). Sync: atomic */
     _Atomic int ending;           /* enum pool_end. Sync: atomic, written under lock */
     char *why_broken;             /* or NULL. Sync: lock; const once ending is BROKEN */
     soon__spinner spinner;        /* of idle workers */

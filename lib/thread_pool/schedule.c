@@ -481,9 +481,11 @@ static soon_future *take_any(struct pool *pool)
  * claimed it yet: that task was pending, and will be claimed in a moment.
  * Whoever found it gone from the deque or the queue has synchronised with who
  * took it, and so sees taking. A worker that is taking never waits for the
- * lock. */
+ * lock. The same goes for another flusher, which runs no foreign code. */
 static void await_claims(struct pool *pool)
 {
+    while (atomic_load(&pool->flushers))
+        sched_yield();
     soon__lock_acquire(&pool->lock);
     for (struct worker *w = pool->workers; w; w = w->next)
         /* acquire: pairs with the release in work(). */
@@ -498,8 +500,10 @@ void soon__flush(struct pool *pool)
     soon_error error = {.code = -ENOTRECOVERABLE,
                         .origin = SOON_FROM_LIBRARY,
                         .message = broken ? pool->why_broken : NULL};
+    bool deferred = soon_callbacks_defer();
     soon_future *f;
 
+    atomic_fetch_add(&pool->flushers, 1);
     while ((f = take_any(pool))) {
         /* Either may find it done, or being run in place: then that ends it. */
         if (broken)
@@ -508,5 +512,7 @@ void soon__flush(struct pool *pool)
             soon_future_cancel(f);
         soon_future_unref(f);
     }
+    atomic_fetch_sub(&pool->flushers, 1);
     await_claims(pool);
+    soon_callbacks_resume(deferred);
 }

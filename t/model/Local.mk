@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+#
+# The lock-free protocols, model-checked by relacy: see model.h. A model is
+# linked with objects of its own of the sources it is about, which are compiled
+# against shim/stdatomic.h and, but for the lock's own model, locks/os/lock.h.
+# Whatever else they call comes from the test library and is not looked at.
+
+if HAVE_RELACY
+
+t_models = \
+	t/model/deque \
+	t/model/parking \
+	t/model/state \
+	t/model/lock
+
+check_LTLIBRARIES += t/model/libengine.la
+check_PROGRAMS += $(t_models)
+TESTS += $(t_models)
+
+t_model_libengine_la_SOURCES = t/model/model.h t/model/relacy.h t/model/engine.cc
+t_model_libengine_la_CXXFLAGS = $(AM_CXXFLAGS) -std=c++17 -Wall -Wextra
+
+t_model_shim = t/model/shim/stdatomic.h t/model/model.h t/model/os.c
+t_model_cppflags = -I$(top_srcdir)/t/model/shim -I$(top_srcdir) -DSOON__DEQUE_SIZE=2
+t_model_locks = -I$(top_srcdir)/t/model/locks
+t_model_ldadd = t/model/libengine.la lib/libsoon-test.la
+
+# Sources that do not exist, which make automake link with the C++ compiler.
+nodist_EXTRA_t_model_deque_SOURCES = t/model/c++.cc
+nodist_EXTRA_t_model_parking_SOURCES = t/model/c++.cc
+nodist_EXTRA_t_model_state_SOURCES = t/model/c++.cc
+nodist_EXTRA_t_model_lock_SOURCES = t/model/c++.cc
+
+t_model_deque_SOURCES = $(t_model_shim) t/model/deque.c
+t_model_deque_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
+t_model_deque_LDADD = $(t_model_ldadd)
+
+t_model_parking_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/parking.c \
+	lib/thread_pool/schedule.c
+t_model_parking_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
+t_model_parking_LDADD = $(t_model_ldadd)
+
+t_model_state_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/state.c \
+	lib/core/transition.c lib/core/callback.c
+t_model_state_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
+t_model_state_LDADD = $(t_model_ldadd)
+
+t_model_lock_SOURCES = $(t_model_shim) t/model/lock.c lib/os/lock.c
+t_model_lock_CPPFLAGS = $(t_model_cppflags) $(AM_CPPFLAGS)
+t_model_lock_LDADD = $(t_model_ldadd)
+
+endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What models have in the place of lib/os: no time passes, nobody spins for
+ * longer than one look, and sleeping is the checker's.
+ */
+#include "model.h"
+
+#include "os/clock.h"
+#include "os/spin.h"
+
+#include <errno.h>
+#include <sched.h>
+
+bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, soon_ns deadline)
+{
+    (void)place, (void)deadline;
+    return atomic_load_explicit(word, memory_order_acquire) & mask;
+}
+
+int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)
+{
+    return model_sleep(word, expected, deadline != SOON__NEVER) ? 0 : -ETIMEDOUT;
+}
+
+void soon__futex_wake(const soon__futex *word, int n)
+{
+    model_wake(word, n);
+}
+
+int sched_yield(void)
+{
+    model_yield();
+    return 0;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lib/thread_pool/schedule.c: no task is left lying while a worker sleeps, and
+ * a shutdown that cancels overlooks none.
+ *
+ * Here a worker that submits never takes a task of its own, as if each of its
+ * tasks took for ever: what it submits has to be found by a worker that was
+ * asleep or about to be. If nobody finds it, some worker sleeps until relacy
+ * says that all threads do.
+ */
+#include "model.h"
+
+#include "core/future.h"
+#include "thread_pool/pool.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { WORKERS = 3, TASKS = 3, NONE = WORKERS };
+enum { PENDING, CLAIMED, CANCELLED };
+
+static struct pool pool;
+static struct worker workers[WORKERS];
+static soon_future tasks[TASKS];
+static _Atomic int state[TASKS];
+static _Atomic int left;             /* tasks to be run before the pool closes */
+static unsigned role[MODEL_THREADS]; /* which worker a thread is, or NONE */
+
+_Static_assert(SOON__DEQUE_SIZE < TASKS, "the model wants a deque that overflows");
+
+/* ---- the rest of the library ---- */
+
+static unsigned number_of(const soon_future *f)
+{
+    return (unsigned)(f - tasks);
+}
+
+/* True if this call moved it on from PENDING. */
+static bool end(const soon_future *f, int as)
+{
+    int seen = PENDING;
+
+    return atomic_compare_exchange_strong_explicit(&state[number_of(f)], &seen, as,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
+bool soon_future_cancel(soon_future *f)
+{
+    return end(f, CANCELLED);
+}
+
+int soon_future_set_failure(soon_future *f, const soon_error *error)
+{
+    (void)f, (void)error;
+    model_expect(false, "no pool breaks here");
+    return 0;
+}
+
+void soon_future_unref(soon_future *f)
+{
+    (void)f;
+}
+
+soon_future *soon_future_next(const soon_future *f)
+{
+    return f->next;
+}
+
+void soon_future_task(const soon_future *f, soon_task *task)
+{
+    *task = (soon_task){.priority = f->priority};
+}
+
+int soon_executor_drain(soon_executor *ex, soon_ns timeout)
+{
+    (void)ex, (void)timeout;
+    return 0;
+}
+
+bool soon_callbacks_defer(void)
+{
+    return false;
+}
+
+void soon_callbacks_resume(bool before)
+{
+    (void)before;
+}
+
+int soon__worker_start(struct pool *of)
+{
+    (void)of;
+    /* Those that leave an ending pool may be missed by who has just submitted. */
+    model_expect(atomic_load(&pool.ending) != POOL_OPEN, "all workers have been started");
+    return -EAGAIN;
+}
+
+/* ---- a pool with its workers ---- */
+
+static void bind_worker(struct worker *w)
+{
+    MODEL_BIND(w->deque.top, "top");
+    MODEL_BIND(w->deque.bottom, "bottom");
+    for (int i = 0; i < SOON__DEQUE_SIZE; i++)
+        MODEL_BIND(w->deque.slot[i], "slot");
+    MODEL_BIND(w->awake, "awake");
+    MODEL_BIND(w->taking, "taking");
+    MODEL_BIND(w->stolen, "stolen");
+}
+
+static void bind_pool(void)
+{
+    MODEL_BIND(pool.n_queued, "n_queued");
+    MODEL_BIND(pool.urgent, "urgent");
+    MODEL_BIND(pool.stale, "stale");
+    MODEL_BIND(pool.helpers, "helpers");
+    MODEL_BIND(pool.flushers, "flushers");
+    MODEL_BIND(pool.ending, "ending");
+    for (unsigned i = 0; i < TASKS; i++)
+        MODEL_BIND(state[i], "state");
+    MODEL_BIND(left, "left");
+}
+
+static void start(unsigned n_workers, unsigned n_tasks)
+{
+    memset(&pool, 0, sizeof pool);
+    memset(workers, 0, sizeof workers);
+    memset(tasks, 0, sizeof tasks);
+    pool.max_workers = pool.min_workers = pool.n_workers = n_workers;
+    pool.n_staying = n_workers;
+    pool.idle_timeout = SOON_FOREVER;
+    for (unsigned i = n_workers; i--;) {
+        workers[i].pool = &pool;
+        workers[i].next = pool.workers;
+        pool.workers = &workers[i];
+        bind_worker(&workers[i]);
+    }
+    for (unsigned i = 0; i < TASKS; i++)
+        atomic_init(&state[i], PENDING);
+    atomic_init(&left, (int)n_tasks);
+    for (unsigned i = 0; i < MODEL_THREADS; i++)
+        role[i] = i < n_workers ? i : NONE;
+    bind_pool();
+}
+
+static void resumed(unsigned self)
+{
+    soon__this_worker = role[self] == NONE ? NULL : &workers[role[self]];
+}
+
+static bool submit(unsigned i)
+{
+    model_write(i);
+    return soon__schedule(&pool, &tasks[i], 1) == 0;
+}
+
+/* As the close op of pool.c. */
+static void close_pool(enum pool_end how)
+{
+    soon__lock_acquire(&pool.lock);
+    atomic_store(&pool.ending, (int)how);
+    soon__lock_release(&pool.lock);
+    if (how == POOL_CANCELLING)
+        soon__flush(&pool);
+    soon__wake_all(&pool);
+}
+
+/* As work() in worker.c. */
+static bool turn(struct worker *self)
+{
+    bool leave;
+    soon_future *f = soon__next_task(self, &leave);
+
+    if (!f)
+        return !leave;
+    bool claimed = end(f, CLAIMED);
+    atomic_store_explicit(&self->taking, false, memory_order_release);
+    if (claimed) {
+        model_read(number_of(f));
+        if (atomic_fetch_sub(&left, 1) == 1)
+            close_pool(POOL_CLOSED);
+    }
+    return true;
+}
+
+static void work(struct worker *self)
+{
+    while (turn(self))
+        ;
+}
+
+static void expect_all(int as)
+{
+    for (unsigned i = 0; i < TASKS; i++)
+        model_expect(atomic_load(&state[i]) == as, "a task was not run");
+}
+
+/* ---- one sleeper, while a worker and somebody outside submit ---- */
+
+static void before_one(void)
+{
+    start(2, TASKS);
+}
+
+static void thread_one(unsigned self)
+{
+    switch (self) {
+    case 0:
+        model_expect(submit(0) && submit(1), "a task was refused");
+        break;
+    case 1:
+        work(&workers[1]);
+        break;
+    default:
+        model_expect(submit(2), "a task was refused");
+    }
+}
+
+static void after_all_run(void)
+{
+    expect_all(CLAIMED);
+}
+
+/* ---- two sleepers, and a worker whose deque overflows ---- */
+
+static void before_two(void)
+{
+    start(3, TASKS);
+}
+
+static void thread_two(unsigned self)
+{
+    if (self)
+        work(&workers[self]);
+    else
+        model_expect(submit(0) && submit(1) && submit(2), "a task was refused");
+}
+
+/* ---- a shutdown that cancels, against workers that take ---- */
+
+static void before_taking(void)
+{
+    start(2, TASKS + 1); /* nobody closes it by running the last */
+    soon__this_worker = &workers[0];
+    for (unsigned i = 0; i < SOON__DEQUE_SIZE; i++) {
+        model_write(i);
+        soon__deque_push(&workers[0].deque, &tasks[i]);
+    }
+}
+
+static void thread_taking(unsigned self)
+{
+    if (role[self] != NONE) {
+        turn(&workers[self]);
+        if (self == 0)
+            submit(2);
+        return;
+    }
+    close_pool(POOL_CANCELLING);
+    /* relaxed: that it sees them is the shutdown's doing. */
+    for (unsigned i = 0; i < SOON__DEQUE_SIZE; i++)
+        model_expect(atomic_load_explicit(&state[i], memory_order_relaxed) != PENDING,
+                     "a task outlived the shutdown that cancels it");
+}
+
+/* ---- the same, against a worker that submits ---- */
+
+static bool accepted[TASKS];
+
+static void before_submitting(void)
+{
+    start(2, TASKS + 1);
+    memset(accepted, 0, sizeof accepted);
+}
+
+static void thread_submitting(unsigned self)
+{
+    switch (self) {
+    case 0:
+        accepted[0] = submit(0);
+        accepted[1] = submit(1);
+        break;
+    case 1:
+        turn(&workers[1]);
+        break;
+    default:
+        close_pool(POOL_CANCELLING);
+    }
+}
+
+static void after_submitting(void)
+{
+    for (unsigned i = 0; i < TASKS; i++)
+        model_expect((atomic_load(&state[i]) != PENDING) == accepted[i],
+                     "a task was left in the pool, or refused and not left alone");
+}
+
+/* ---- mutants ---- */
+
+static const struct model_mutant one_mutants[] = {
+    /* Each of the four sides of: who pushes then looks for sleepers, who goes
+     * to sleep then looks for tasks. */
+    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"soon__deque_empty", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
+    /* Falling asleep against being woken. */
+    {"park", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
+static const struct model_mutant two_mutants[] = {
+    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
+static const struct model_mutant taking_mutants[] = {
+    {"set_taking", "taking", MODEL_STORE, MODEL_LOST, 0},
+    {"await_claims", "taking", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
+};
+
+static const struct model_mutant submitting_mutants[] = {
+    /* Who pushes then looks for the end, who ends it then empties the deques. */
+    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_LATER, 0},
+    {"look_for_helpers", "ending", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__deque_steal", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+};
+
+#define MUTANTS(of) of, sizeof of / sizeof *of
+
+int main(void)
+{
+    static const struct model models[] = {
+        {"parking: one sleeper", 60000, before_one, thread_one, after_all_run, resumed,
+         MUTANTS(one_mutants)},
+        {"parking: two sleepers", 60000, before_two, thread_two, after_all_run, resumed,
+         MUTANTS(two_mutants)},
+        {"parking: cancelling what is taken", 60000, before_taking, thread_taking, NULL, resumed,
+         MUTANTS(taking_mutants)},
+        {"parking: cancelling what is submitted", 60000, before_submitting, thread_submitting,
+         after_submitting, resumed, MUTANTS(submitting_mutants)},
+    };
+
+    return model_check(models, sizeof models / sizeof *models);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lib/core/transition.c and callback.c, the state word of a future: it is
+ * completed exactly once, nobody who waits sleeps through that, no hook is
+ * lost, and whoever learns of it sees the result.
+ *
+ * The result is a cell that is written between winning the right to complete
+ * and completing; two winners, or a reader who comes too early, are a race.
+ */
+#include "model.h"
+
+#include "core/callback.h"
+#include "core/future.h"
+
+#include <soon/future.h>
+#include <string.h>
+
+enum { RESULT = 0 };
+
+static soon_future f;
+static unsigned completed;
+static bool cancelled;
+
+static void before(void)
+{
+    soon__future_init(&f);
+    atomic_init(&f.state, SOON_PENDING);
+    MODEL_BIND(f.state, "state");
+    completed = 0;
+    cancelled = false;
+}
+
+static unsigned phase(void)
+{
+    /* relaxed: to see the result is the matter of the call before. */
+    return atomic_load_explicit(&f.state, memory_order_relaxed) & SOON__PHASE;
+}
+
+/* By who has won the right to. */
+static void complete(enum soon__outcome outcome, bool started)
+{
+    model_write(RESULT);
+    model_expect(++completed == 1, "completed twice");
+    soon__settle(&f, outcome, started);
+}
+
+static void complete_from(uint32_t allowed, enum soon__outcome outcome)
+{
+    uint32_t from;
+
+    if (soon__close(&f, allowed, &from) == 0)
+        complete(outcome, (from & SOON__PHASE) == SOON_RUNNING);
+}
+
+static void cancel(void)
+{
+    cancelled = soon_future_cancel(&f);
+    if (cancelled)
+        model_expect(phase() == SOON_CANCELLED, "cancel() said so, but it is not cancelled");
+}
+
+static void wait(soon_ns deadline)
+{
+    if (soon__sleep(&f, deadline) != 0)
+        model_expect(deadline != SOON__NEVER, "the wait came to a deadline it did not have");
+    else if (phase() != SOON_CANCELLED)
+        model_read(RESULT);
+}
+
+static void after(void)
+{
+    unsigned end = atomic_load(&f.state);
+
+    model_expect(end == SOON_FINISHED || end == SOON_CANCELLED, "not done, or bits were left");
+    model_expect((end == SOON_CANCELLED) == cancelled, "cancelled, and nobody was told");
+    model_expect(completed + cancelled == 1, "not completed exactly once");
+}
+
+/* ---- a call without a timeout, a canceller and a waiter ---- */
+
+static void thread_call(unsigned self)
+{
+    switch (self) {
+    case 0:
+        if (soon__claim(&f, SOON__CALL))
+            complete(SOON__FINISHED, true);
+        break;
+    case 1:
+        cancel();
+        break;
+    default:
+        wait(SOON__NEVER);
+    }
+}
+
+/* ---- a call's end, its deadline, and a waiter with a deadline of its own ---- */
+
+static void before_deadline(void)
+{
+    before();
+    f.flags = SOON__TIMED;
+    model_expect(soon__claim(&f, SOON__CALL), "a new future can't be claimed");
+}
+
+static void thread_deadline(unsigned self)
+{
+    switch (self) {
+    case 0:
+        complete_from(SOON__CALL, SOON__FINISHED);
+        break;
+    case 1:
+        complete_from(SOON__CALL, SOON__TIMED_OUT);
+        break;
+    default:
+        wait(1);
+    }
+}
+
+/* ---- a promise: kept, cancelled, and announced as running ---- */
+
+static void thread_promise(unsigned self)
+{
+    switch (self) {
+    case 0:
+        complete_from(0, SOON__FINISHED);
+        break;
+    case 1:
+        cancel();
+        break;
+    default:
+        if (soon__claim(&f, 0))
+            complete_from(0, SOON__FAILED);
+    }
+}
+
+/* ---- hooks: one that stays, one that is removed ---- */
+
+enum { STAYS, REMOVED, HOOKS };
+
+static struct soon__hook hooks[HOOKS];
+static bool added[HOOKS], removed[HOOKS];
+static unsigned fired[HOOKS];
+
+static void fire(struct soon__hook *hook, soon_future *of)
+{
+    size_t i = (size_t)(hook - hooks);
+
+    model_expect(of == &f, "a hook of another future");
+    model_expect(!removed[i], "a hook fired after it was removed");
+    fired[i]++;
+    model_read(RESULT);
+}
+
+static void before_hooks(void)
+{
+    before();
+    for (unsigned i = 0; i < HOOKS; i++) {
+        hooks[i] = (struct soon__hook){.fire = fire};
+        added[i] = removed[i] = false;
+        fired[i] = 0;
+    }
+}
+
+static void add(unsigned i)
+{
+    added[i] = soon__hook_add(&f, &hooks[i]);
+    if (!added[i])
+        model_read(RESULT);
+}
+
+static void thread_hooks(unsigned self)
+{
+    switch (self) {
+    case 0:
+        complete_from(0, SOON__FINISHED);
+        break;
+    case 1:
+        add(STAYS);
+        break;
+    default:
+        add(REMOVED);
+        soon__hook_remove(&f, &hooks[REMOVED]);
+        removed[REMOVED] = true;
+    }
+}
+
+static void after_hooks(void)
+{
+    after();
+    model_expect(fired[STAYS] == added[STAYS], "a hook was lost, or fired twice");
+    model_expect(fired[REMOVED] <= added[REMOVED], "a hook fired that was not added");
+    model_expect(!f.hooks, "a hook was left in the list");
+}
+
+/* ---- mutants ---- */
+
+static const struct model_mutant call_mutants[] = {
+    {"soon__claim", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon_future_cancel", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__sleep", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__sleep", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
+static const struct model_mutant deadline_mutants[] = {
+    {"soon__close", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__close", "state", MODEL_UPDATE, MODEL_LOST, 0},
+    {"publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
+};
+
+static const struct model_mutant promise_mutants[] = {
+    {"soon__close", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__claim", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon_future_cancel", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
+static const struct model_mutant hooks_mutants[] = {
+    {"announce", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"announce", "state", MODEL_UPDATE, MODEL_LOST, 0},
+    {"announce", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
+    {"publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
+#define MUTANTS(of) of, sizeof of / sizeof *of
+
+int main(void)
+{
+    static const struct model models[] = {
+        {"state: call", 100000, before, thread_call, after, NULL, MUTANTS(call_mutants)},
+        {"state: deadline", 100000, before_deadline, thread_deadline, after, NULL,
+         MUTANTS(deadline_mutants)},
+        {"state: promise", 100000, before, thread_promise, after, NULL, MUTANTS(promise_mutants)},
+        {"state: hooks", 100000, before_hooks, thread_hooks, after_hooks, NULL,
+         MUTANTS(hooks_mutants)},
+    };
+
+    return model_check(models, sizeof models / sizeof *models);
+}
