@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends.h"
+
+#include <poll.h>
+#include <soon/backend.h>
+
+static int make_thread_pool(unsigned workers, soon_executor **out)
+{
+    return soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = workers}, out);
+}
+
+static int make_inline(unsigned workers, soon_executor **out)
+{
+    (void)workers;
+    return soon_inline_new(out);
+}
+
+static int make_loop(unsigned workers, soon_executor **out)
+{
+    (void)workers;
+    return soon_loop_new(out);
+}
+
+static int make_custom(unsigned workers, soon_executor **out)
+{
+    (void)workers;
+    return custom_backend_new(SOON_BACKEND_LOCAL, out);
+}
+
+/* A loop as it lives in a program of its own: polled together with another
+ * descriptor, never blocking in soon_loop_run(). Ends when told to and
+ * nothing is queued. */
+static void drive_loop(soon_executor *ex, struct gate stop)
+{
+    struct pollfd fds[2] = {{.fd = soon_loop_fd(ex), .events = POLLIN},
+                            {.fd = stop.fd, .events = POLLIN}};
+
+    REQUIRE(fds[0].fd >= 0);
+    for (;;) {
+        REQUIRE(poll(fds, 2, -1) > 0 || errno == EINTR);
+        REQUIRE(soon_loop_run(ex, 0, 0) >= 0);
+        if (gate_pass_within(stop, 0) && soon_loop_run(ex, 0, 0) == 0)
+            return;
+    }
+}
+
+static const struct backend backends[] = {
+    {"thread_pool", 1, TRAIT_DEFERS | TRAIT_LOCAL, make_thread_pool, NULL},
+    {"thread_pool", 2, TRAIT_DEFERS | TRAIT_LOCAL, make_thread_pool, NULL},
+    {"thread_pool", 4, TRAIT_DEFERS | TRAIT_LOCAL, make_thread_pool, NULL},
+    {"inline", 1, TRAIT_LOCAL, make_inline, NULL},
+    {"loop", 1, TRAIT_DEFERS | TRAIT_LOCAL, make_loop, drive_loop},
+    {"custom", 1, TRAIT_DEFERS | TRAIT_LOCAL, make_custom, NULL},
+};
+
+enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
+
+static unsigned all_traits(const struct backend *backend)
+{
+    return backend->traits | (backend->workers > 1 ? TRAIT_PAIR : TRAIT_SINGLE);
+}
+
+void add_over_backends(TCase *tc, const TTest *test, unsigned traits)
+{
+    for (int i = 0; i < BACKEND_COUNT; i++)
+        if ((all_traits(&backends[i]) & traits) == traits)
+            tcase_add_loop_test(tc, test, i, i + 1);
+}
+
+static void run_driver(void *data)
+{
+    struct rig *rig = data;
+    soon_executor *ex = soon_executor_ref(rig->ex);
+
+    /* Once before the test goes on: the loop knows its thread from here. */
+    REQUIRE(soon_loop_run(ex, 0, 0) == 0);
+    bell_ring(rig->driving);
+    rig->backend->drive(ex, rig->stop);
+    soon_executor_unref(ex);
+}
+
+void rig_up(struct rig *rig, int i)
+{
+    ck_assert_int_lt(i, BACKEND_COUNT);
+    ck_assert_uint_le(backends[i].workers, WORKERS_MAX);
+    *rig = (struct rig){.backend = &backends[i]};
+    assert_ok(rig->backend->make(rig->backend->workers, &rig->ex));
+    if (rig->backend->drive) {
+        rig->stop = gate_make();
+        rig->driving = bell_make();
+        thread_start(&rig->driver, run_driver, rig);
+        bell_await(rig->driving, 1);
+    }
+}
+
+void rig_hold_all(struct rig *rig, const struct hold *hold)
+{
+    for (unsigned i = 0; i < rig->backend->workers; i++)
+        rig->held[i] = submit(rig->ex, task_hold, hold, sizeof *hold);
+    bell_await(hold->started, rig->backend->workers);
+}
+
+void rig_gone(struct rig *rig)
+{
+    for (unsigned i = 0; i < WORKERS_MAX && rig->held[i]; i++) {
+        assert_ok(soon_future_wait(rig->held[i], SOON_FOREVER));
+        soon_future_unref(rig->held[i]);
+    }
+    if (rig->backend->drive) {
+        thread_join(&rig->driver);
+        gate_free(rig->stop);
+        bell_free(rig->driving);
+    }
+}
+
+void rig_let_go(struct rig *rig)
+{
+    soon_executor_unref(rig->ex);
+    rig->ex = NULL;
+    if (rig->backend->drive)
+        gate_open(rig->stop);
+}
+
+void rig_down(struct rig *rig)
+{
+    soon_stats stats;
+
+    assert_ok(soon_shutdown(rig->ex, SOON_FOREVER, 0));
+    assert_ok(soon_executor_stats(rig->ex, &stats));
+    ck_assert_uint_eq(stats.pending, 0);
+    ck_assert_uint_eq(stats.running, 0);
+    rig_let_go(rig);
+    rig_gone(rig);
+}

@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the library does for a backend from outside, and what it asks of it.
+ */
+#include "desk.h"
+
+#include <sched.h>
+#include <signal.h>
+
+/* ---- making one ---- */
+
+START_TEST(a_vtable_that_lacks_what_is_needed_is_refused)
+{
+    struct soon_executor_limits limits = {.workers = 1};
+    struct soon_executor_ops ops = desk_ops;
+    soon_executor other;
+
+    ck_assert_int_eq(soon_executor_init(NULL, &desk_ops, &limits), -EINVAL);
+    ck_assert_int_eq(soon_executor_init(&other, NULL, &limits), -EINVAL);
+    switch (_i) {
+    case 0:
+        ops.submit = NULL;
+        break;
+    case 1:
+        ops.close = NULL;
+        break;
+    case 2:
+        ops.join = NULL;
+        break;
+    case 3:
+        ops.destroy = NULL;
+        break;
+    case 4:
+        limits.overflow = 77;
+        break;
+    case 5:
+        limits.workers = 0;
+        break;
+    }
+    ck_assert_int_eq(soon_executor_init(&other, &ops, &limits), -EINVAL);
+}
+END_TEST
+
+START_TEST(its_name_is_the_backend)
+{
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    ck_assert_str_eq(soon_executor_backend(ex), "desk");
+    close_desk();
+}
+END_TEST
+
+START_TEST(destroy_waits_for_the_last_hold)
+{
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    soon_executor_hold(ex);
+    assert_ok(soon_shutdown(ex, SOON_FOREVER, 0));
+    soon_executor_unref(ex);
+    ck_assert_uint_eq(atomic_load(&desk.destroyed), 0);
+    soon_executor_release(ex);
+    ck_assert_uint_eq(atomic_load(&desk.destroyed), 1);
+}
+END_TEST
+
+START_TEST(the_last_unref_closes_once)
+{
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    soon_executor_hold(ex);
+    soon_executor_ref(ex);
+    soon_executor_unref(ex);
+    ck_assert_uint_eq(atomic_load(&desk.closes), 0);
+    soon_executor_unref(ex);
+    ck_assert_uint_eq(atomic_load(&desk.closes), 1);
+    ck_assert_uint_eq(atomic_load(&desk.joins), 0);
+    ck_assert(desk.closed);
+    soon_executor_release(ex);
+    ck_assert_uint_eq(atomic_load(&desk.destroyed), 1);
+}
+END_TEST
+
+/* ---- submitting ---- */
+
+START_TEST(submit_hands_over_what_was_submitted)
+{
+    char name[] = "label";
+    char arg[] = "sixteen or more bytes, which the library has copied";
+    soon_task task = {.fn = task_echo,
+                      .arg = arg,
+                      .arg_len = sizeof arg,
+                      .name = name,
+                      .priority = SOON_PRIORITY_LOW,
+                      .timeout = SOON_SECONDS(1000)};
+    soon_task seen;
+    soon_future *f, *taken;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    assert_ok(soon_submit_task(ex, &task, &f));
+    memset(name, 'x', sizeof name - 1);
+    memset(arg, 'x', sizeof arg - 1);
+    taken = desk_take();
+    ck_assert_ptr_eq(taken, f);
+    soon_future_task(taken, &seen);
+    ck_assert(seen.fn == task_echo);
+    ck_assert_uint_eq(seen.arg_len, sizeof arg);
+    ck_assert_str_eq(seen.arg, "sixteen or more bytes, which the library has copied");
+    ck_assert_str_eq(seen.name, "label");
+    ck_assert_int_eq(seen.priority, SOON_PRIORITY_LOW);
+    ck_assert_int_eq(seen.timeout, SOON_SECONDS(1000));
+    ck_assert(soon_future_run(taken));
+    soon_future_unref(taken);
+    assert_result_bytes(f, "sixteen or more bytes, which the library has copied", sizeof arg);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+START_TEST(submit_many_is_one_chain_in_order)
+{
+    soon_task tasks[5];
+    int numbers[5];
+    soon_future *futures[5];
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    for (int i = 0; i < 5; i++) {
+        numbers[i] = i;
+        tasks[i] = (soon_task){.fn = task_square, .arg = &numbers[i], .arg_len = sizeof(int)};
+    }
+    assert_ok(soon_submit_many(ex, tasks, 5, futures));
+    ck_assert_uint_eq(atomic_load(&desk.submits), 1);
+    ck_assert_uint_eq(desk.queue.count, 5);
+    ck_assert_uint_eq(run_desk(), 5);
+    for (int i = 0; i < 5; i++)
+        assert_result_int(futures[i], i * i);
+    unref_all(futures, 5);
+    close_desk();
+}
+END_TEST
+
+static const int refusals[] = {-EAGAIN, -ENOMEM, -ESHUTDOWN, -ENOTRECOVERABLE};
+
+START_TEST(a_refused_submit_changes_nothing)
+{
+    soon_task tasks[3] = {{.fn = task_nothing}, {.fn = task_nothing}, {.fn = task_nothing}};
+    soon_future *futures[3] = {NULL, NULL, NULL};
+    soon_stats stats;
+
+    open_desk(&desk_ops, 2, SOON_REJECT);
+    atomic_store(&desk.refusal, refusals[_i]);
+    for (int round = 0; round < 10; round++) {
+        ck_assert_int_eq(soon_submit(ex, task_nothing, NULL, 0, &futures[0]), refusals[_i]);
+        ck_assert_int_eq(soon_submit_many(ex, tasks, 2, futures), refusals[_i]);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert_ptr_null(futures[i]);
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.pending + stats.finished + stats.failed + stats.cancelled, 0);
+    ck_assert_uint_eq(stats.bytes_in, 0);
+    atomic_store(&desk.refusal, 0);
+    /* The room for two is still there. */
+    assert_ok(soon_submit_many(ex, tasks, 2, NULL));
+    ck_assert_uint_eq(run_desk(), 2);
+    close_desk();
+}
+END_TEST
+
+START_TEST(the_library_keeps_the_bound)
+{
+    soon_future *f;
+
+    open_desk(&desk_ops, 2, SOON_REJECT);
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, &f));
+    ck_assert_int_eq(soon_submit(ex, task_nothing, NULL, 0, NULL), -EAGAIN);
+    ck_assert_uint_eq(atomic_load(&desk.submits), 2);
+    /* A cancelled one makes room though the backend still holds it. */
+    ck_assert(soon_future_cancel(f));
+    ck_assert_uint_eq(desk.queue.count, 2);
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    ck_assert_int_eq(soon_submit(ex, task_nothing, NULL, 0, NULL), -EAGAIN);
+    soon_future_unref(f);
+    ck_assert_uint_eq(run_desk(), 2);
+    close_desk();
+}
+END_TEST
+
+START_TEST(callers_run_what_finds_no_room)
+{
+    shared_count *count = shared_new(sizeof *count);
+
+    open_desk(&desk_ops, 1, SOON_CALLER_RUNS);
+    for (int i = 0; i < 3; i++)
+        assert_ok(soon_submit(ex, task_count, &count, sizeof count, NULL));
+    ck_assert_uint_eq(atomic_load(count), 2);
+    ck_assert_uint_eq(desk.queue.count, 1);
+    ck_assert_uint_eq(run_desk(), 1);
+    ck_assert_uint_eq(atomic_load(count), 3);
+    assert_stats_add_up(ex, 3);
+    close_desk();
+    shared_free(count, sizeof *count);
+}
+END_TEST
+
+static void submit_until_shut(void *data)
+{
+    int *error = data;
+
+    *error = soon_submit(ex, task_nothing, NULL, 0, NULL);
+}
+
+START_TEST(a_broken_executor_lets_a_blocked_submit_go)
+{
+    struct thread blocked;
+    int error = 0;
+
+    open_desk(&desk_ops, 1, SOON_BLOCK);
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    thread_start(&blocked, submit_until_shut, &error);
+    thread_await_sleep(&blocked);
+    soon_executor_break(ex);
+    thread_join(&blocked);
+    ck_assert_int_eq(error, -ENOTRECOVERABLE);
+    ck_assert_int_eq(soon_submit(ex, task_nothing, NULL, 0, NULL), -ENOTRECOVERABLE);
+    ck_assert_uint_eq(atomic_load(&desk.submits), 1);
+    close_desk();
+}
+END_TEST
+
+/* ---- withdrawn ---- */
+
+START_TEST(a_cancelled_future_is_withdrawn_once)
+{
+    soon_future *f;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    f = submit(ex, task_nothing, NULL, 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert(soon_future_cancel(f));
+    ck_assert_uint_eq(atomic_load(&desk.withdrawn), 1);
+    ck_assert_ptr_eq(atomic_load(&desk.last_withdrawn), f);
+    ck_assert_uint_eq(run_desk(), 0);
+    ck_assert_uint_eq(atomic_load(&desk.withdrawn), 1);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+START_TEST(a_future_that_runs_in_its_turn_is_not_withdrawn)
+{
+    soon_future *f;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    f = submit(ex, task_nothing, NULL, 0);
+    ck_assert_uint_eq(run_desk(), 1);
+    ck_assert(!soon_future_cancel(f));
+    ck_assert_uint_eq(atomic_load(&desk.withdrawn), 0);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+/* Waits for the future in its argument, from inside a task. */
+static int wait_for(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_future *f;
+
+    REQUIRE(arg_len == sizeof f);
+    memcpy(&f, arg, sizeof f);
+    (void)call;
+    return soon_future_wait(f, SOON_FOREVER);
+}
+
+START_TEST(one_run_in_place_is_withdrawn_once)
+{
+    soon_future *waiter, *inner;
+    soon_stats stats;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    inner = submit_int(ex, task_square, 9);
+    /* HIGH: before the one it waits for. */
+    assert_ok(soon_submit_task(
+        ex,
+        &(soon_task){
+            .fn = wait_for, .arg = &inner, .arg_len = sizeof inner, .priority = SOON_PRIORITY_HIGH},
+        &waiter));
+    ck_assert_uint_eq(run_desk(), 1); /* the other one ran inside of it */
+    ck_assert_uint_eq(atomic_load(&desk.withdrawn), 1);
+    ck_assert_ptr_eq(atomic_load(&desk.last_withdrawn), inner);
+    assert_ok(soon_future_wait(waiter, 0));
+    assert_result_int(inner, 81);
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.helped, 1);
+    ck_assert_uint_eq(atomic_load(&desk.blocked), 0);
+    soon_future_unref(waiter);
+    soon_future_unref(inner);
+    close_desk();
+}
+END_TEST
+
+/* ---- what workers do ---- */
+
+static void run_desk_elsewhere(void *data)
+{
+    (void)data;
+    REQUIRE(run_desk() == 1);
+}
+
+START_TEST(a_worker_that_sleeps_in_a_wait_says_so)
+{
+    soon_future *p, *waiter;
+    struct thread worker;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    p = promise();
+    waiter = submit(ex, wait_for, &p, sizeof p);
+    thread_start(&worker, run_desk_elsewhere, NULL);
+    while (atomic_load(&desk.blocked) == 0)
+        sched_yield();
+    ck_assert_uint_eq(atomic_load(&desk.awake), 0);
+    assert_ok(soon_future_set_result(p, NULL, 0));
+    thread_join(&worker);
+    ck_assert_uint_eq(atomic_load(&desk.blocked), 1);
+    ck_assert_uint_eq(atomic_load(&desk.awake), 1);
+    assert_ok(soon_future_wait(waiter, SOON_FOREVER));
+    soon_future_unref(waiter);
+    soon_future_unref(p);
+    close_desk();
+}
+END_TEST
+
+START_TEST(a_thread_is_a_worker_of_one_executor)
+{
+    soon_executor *loop;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    assert_ok(soon_loop_new(&loop));
+    assert_ok(soon_worker_enter(ex));
+    ck_assert_int_eq(soon_worker_enter(ex), -EBUSY);
+    ck_assert_int_eq(soon_worker_enter(loop), -EBUSY);
+    ck_assert_int_eq(soon_shutdown(ex, SOON_FOREVER, 0), -EDEADLK);
+    ck_assert_uint_eq(atomic_load(&desk.closes), 0);
+    soon_worker_leave(ex);
+    assert_ok(soon_worker_enter(ex));
+    soon_worker_leave(ex);
+    assert_ok(soon_shutdown(loop, SOON_FOREVER, 0));
+    soon_executor_unref(loop);
+    close_desk();
+}
+END_TEST
+
+START_TEST(a_worker_call_runs_outside_of_any_task)
+{
+    struct failure failure = {-EDOM, "too far"};
+    char message[64] = "?", little[5] = "?";
+
+    ck_assert_int_eq(soon_worker_call(task_fail, &failure, sizeof failure, message, sizeof message),
+                     -EDOM);
+    ck_assert_str_eq(message, "too far");
+    ck_assert_int_eq(soon_worker_call(task_fail, &failure, sizeof failure, little, sizeof little),
+                     -EDOM);
+    ck_assert_str_eq(little, "too ");
+    assert_ok(soon_worker_call(task_nothing, NULL, 0, message, sizeof message));
+    ck_assert_str_eq(message, "");
+    assert_ok(soon_worker_call(task_echo, "text", 5, NULL, 0));
+}
+END_TEST
+
+/* ---- results from elsewhere ---- */
+
+START_TEST(a_claimed_future_takes_its_result_from_elsewhere)
+{
+    const int answer = 12;
+    soon_future *f, *taken;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    f = submit(ex, task_nothing, NULL, 0);
+    taken = desk_take();
+    ck_assert(soon_future_set_running_or_notify_cancel(taken));
+    ck_assert(soon_future_running(f));
+    ck_assert(!soon_future_run(taken));
+    assert_ok(soon_future_set_result(taken, &answer, sizeof answer));
+    ck_assert_int_eq(soon_future_set_result(taken, &answer, sizeof answer), -EALREADY);
+    soon_future_unref(taken);
+    assert_result_int(f, 12);
+    assert_stats_add_up(ex, 1);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+START_TEST(a_failure_in_full_arrives_in_full)
+{
+    char words[] = "gone with the wind";
+    soon_error failure = {.code = -EOWNERDEAD,
+                          .origin = SOON_FROM_WORKER,
+                          .signal = 11,
+                          .exit_code = 4,
+                          .message = words};
+    soon_error got;
+    soon_future *f, *taken;
+    soon_stats stats;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    f = submit(ex, task_nothing, NULL, 0);
+    taken = desk_take();
+    failure.code = 0;
+    ck_assert_int_eq(soon_future_set_failure(taken, &failure), -EINVAL);
+    ck_assert_int_eq(soon_future_set_failure(taken, NULL), -EINVAL);
+    failure.code = -EOWNERDEAD;
+    ck_assert(soon_future_set_running_or_notify_cancel(taken));
+    assert_ok(soon_future_set_failure(taken, &failure));
+    ck_assert_int_eq(soon_future_set_failure(taken, &failure), -EALREADY);
+    soon_future_unref(taken);
+    memset(words, 'x', sizeof words - 1);
+    assert_ok(soon_future_error(f, SOON_FOREVER, &got));
+    ck_assert_int_eq(got.code, -EOWNERDEAD);
+    ck_assert_int_eq(got.origin, SOON_FROM_WORKER);
+    ck_assert_int_eq(got.signal, 11);
+    ck_assert_int_eq(got.exit_code, 4);
+    ck_assert_str_eq(got.message, "gone with the wind");
+    ck_assert_int_eq(soon_future_wait(f, SOON_FOREVER), 0);
+    ck_assert_int_eq(soon_future_value(f, SOON_FOREVER, NULL, NULL), -EOWNERDEAD);
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.failed, 1);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+/* ---- kill ---- */
+
+START_TEST(kill_of_a_running_future_fails_it_and_nothing_else)
+{
+    soon_future *f, *other, *taken;
+    soon_error error;
+    soon_stats stats;
+
+    open_desk(_i ? &remote_ops : &desk_ops, 0, SOON_BLOCK);
+    f = submit(ex, task_nothing, NULL, 0);
+    other = submit(ex, task_nothing, NULL, 0);
+    taken = desk_take();
+    ck_assert(soon_future_set_running_or_notify_cancel(taken));
+    assert_ok(soon_future_kill(f));
+    ck_assert_uint_eq(atomic_load(&desk.killed), 1);
+    assert_ok(soon_future_error(f, 0, &error));
+    ck_assert_int_eq(error.code, -EOWNERDEAD);
+    ck_assert_int_eq(error.origin, SOON_FROM_WORKER);
+    ck_assert_int_eq(error.signal, SIGKILL);
+    ck_assert_int_eq(soon_future_kill(f), -EALREADY);
+    ck_assert_int_eq(soon_future_set_result(taken, NULL, 0), -EALREADY);
+    ck_assert_uint_eq(atomic_load(&desk.killed), 1);
+    ck_assert(!soon_future_done(other));
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.failed, 1);
+    soon_future_unref(taken);
+    soon_future_unref(f);
+    soon_future_unref(other);
+    close_desk();
+}
+END_TEST
+
+/* Its argument says where its own future will stand. */
+static int kill_oneself(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_future **self;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof self);
+    memcpy(&self, arg, sizeof self);
+    REQUIRE(soon_future_kill(*self) == -ENOTSUP);
+    return 0;
+}
+
+START_TEST(what_runs_in_this_process_cannot_be_killed)
+{
+    static soon_future *f;
+    soon_future **where = &f;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    f = submit(ex, kill_oneself, &where, sizeof where);
+    ck_assert_uint_eq(run_desk(), 1);
+    assert_ok(soon_future_value(f, 0, NULL, NULL));
+    ck_assert_uint_eq(atomic_load(&desk.killed), 0);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+START_TEST(kill_of_a_pending_future_cancels_it)
+{
+    soon_future *f;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    f = submit(ex, task_nothing, NULL, 0);
+    assert_ok(soon_future_kill(f));
+    ck_assert(soon_future_cancelled(f));
+    ck_assert_uint_eq(atomic_load(&desk.killed), 0);
+    ck_assert_uint_eq(atomic_load(&desk.withdrawn), 1);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+START_TEST(without_kill_it_is_not_supported)
+{
+    soon_future *f, *taken;
+
+    open_desk(&bare_ops, 0, SOON_BLOCK);
+    f = submit(ex, task_nothing, NULL, 0);
+    taken = desk_take();
+    ck_assert(soon_future_set_running_or_notify_cancel(taken));
+    ck_assert_int_eq(soon_future_kill(f), -ENOTSUP);
+    assert_ok(soon_future_set_result(taken, NULL, 0));
+    soon_future_unref(taken);
+    soon_future_unref(f);
+    close_desk();
+}
+END_TEST
+
+static void never_called(soon_future *f, void *data)
+{
+    (void)f, (void)data;
+    REQUIRE(!"this callback was not accepted");
+}
+
+START_TEST(callbacks_do_not_run_in_a_backend_of_another_process)
+{
+    soon_future *p = promise();
+
+    open_desk(&bare_ops, 0, SOON_BLOCK);
+    ck_assert_int_eq(soon_future_add_done_callback_on(p, ex, never_called, NULL), -ENOTSUP);
+    assert_ok(soon_future_set_result(p, NULL, 0));
+    ck_assert_uint_eq(atomic_load(&desk.submits), 0);
+    soon_future_unref(p);
+    close_desk();
+}
+END_TEST
+
+/* ---- the end ---- */
+
+START_TEST(drain_waits_for_what_is_in_flight)
+{
+    soon_future *taken;
+    soon_ns deadline;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    assert_ok(soon_executor_drain(ex, 0));
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    ck_assert_int_eq(soon_executor_drain(ex, 0), -ETIMEDOUT);
+    taken = desk_take();
+    ck_assert(soon_future_set_running_or_notify_cancel(taken));
+    assert_ok(soon_shutdown(ex, 0, 0));
+    deadline = now_ns() + SOON_MS(5);
+    ck_assert_int_eq(soon_executor_drain(ex, deadline), -ETIMEDOUT);
+    ck_assert_int_ge(now_ns(), deadline);
+    assert_ok(soon_future_set_result(taken, NULL, 0));
+    soon_future_unref(taken);
+    assert_ok(soon_executor_drain(ex, 0));
+    assert_ok(soon_executor_drain(ex, -1));
+    close_desk();
+}
+END_TEST
+
+static void finish_it(void *data)
+{
+    soon_future *taken = data;
+
+    REQUIRE(soon_future_set_result(taken, NULL, 0) == 0);
+    soon_future_unref(taken);
+}
+
+START_TEST(shutdown_joins_when_it_waits)
+{
+    struct thread other;
+    soon_future *taken;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    taken = desk_take();
+    ck_assert(soon_future_set_running_or_notify_cancel(taken));
+    ck_assert_int_eq(soon_shutdown(ex, SOON_MS(1), 0), -ETIMEDOUT);
+    ck_assert_uint_eq(atomic_load(&desk.closes), 1);
+    ck_assert_uint_eq(atomic_load(&desk.joins), 1);
+    thread_start(&other, finish_it, taken);
+    assert_ok(soon_shutdown(ex, SOON_FOREVER, 0));
+    thread_join(&other);
+    close_desk();
+}
+END_TEST
+
+START_TEST(figures_are_the_librarys_and_the_backends)
+{
+    soon_stats stats;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    assert_ok(soon_submit(ex, task_echo, "12345", 5, NULL));
+    ck_assert_uint_eq(run_desk(), 1);
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.workers, 5);
+    ck_assert_uint_eq(stats.idle, 2);
+    ck_assert_uint_eq(stats.workers_started, 7);
+    ck_assert_uint_eq(stats.workers_crashed, 1);
+    ck_assert_uint_eq(stats.stolen, 11);
+    ck_assert_uint_ge(stats.memory, sizeof(struct desk));
+    ck_assert_uint_eq(stats.bytes_in, 5);
+    ck_assert_uint_eq(stats.bytes_out, 5);
+    ck_assert_uint_eq(stats.finished, 1);
+    ck_assert_uint_eq(stats.pending, 1);
+    ck_assert_uint_eq(run_desk(), 1);
+    close_desk();
+}
+END_TEST
+
+static void add_claiming(Suite *suite)
+{
+    TCase *tc = test_case(suite, "claiming");
+
+    tcase_add_test(tc, a_cancelled_future_is_withdrawn_once);
+    tcase_add_test(tc, a_future_that_runs_in_its_turn_is_not_withdrawn);
+    tcase_add_test(tc, one_run_in_place_is_withdrawn_once);
+    tcase_add_test(tc, a_worker_that_sleeps_in_a_wait_says_so);
+    tcase_add_test(tc, a_thread_is_a_worker_of_one_executor);
+    tcase_add_test(tc, a_worker_call_runs_outside_of_any_task);
+    tcase_add_test(tc, a_claimed_future_takes_its_result_from_elsewhere);
+    tcase_add_test(tc, a_failure_in_full_arrives_in_full);
+    tcase_add_loop_test(tc, kill_of_a_running_future_fails_it_and_nothing_else, 0, 2);
+    tcase_add_test(tc, what_runs_in_this_process_cannot_be_killed);
+    tcase_add_test(tc, kill_of_a_pending_future_cancels_it);
+    tcase_add_test(tc, without_kill_it_is_not_supported);
+    tcase_add_test(tc, callbacks_do_not_run_in_a_backend_of_another_process);
+}
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("backend");
+    TCase *tc = test_case(suite, "life");
+
+    tcase_add_loop_test(tc, a_vtable_that_lacks_what_is_needed_is_refused, 0, 6);
+    tcase_add_test(tc, its_name_is_the_backend);
+    tcase_add_test(tc, destroy_waits_for_the_last_hold);
+    tcase_add_test(tc, the_last_unref_closes_once);
+    tcase_add_test(tc, drain_waits_for_what_is_in_flight);
+    tcase_add_test(tc, shutdown_joins_when_it_waits);
+    tcase_add_test(tc, figures_are_the_librarys_and_the_backends);
+    tc = test_case(suite, "submitting");
+    tcase_add_test(tc, submit_hands_over_what_was_submitted);
+    tcase_add_test(tc, submit_many_is_one_chain_in_order);
+    tcase_add_loop_test(tc, a_refused_submit_changes_nothing, 0, 4);
+    tcase_add_test(tc, the_library_keeps_the_bound);
+    tcase_add_test(tc, callers_run_what_finds_no_room);
+    tcase_add_test(tc, a_broken_executor_lets_a_blocked_submit_go);
+    add_claiming(suite);
+    return suite;
+}
