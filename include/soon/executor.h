@@ -96,7 +96,8 @@ SOON_API soon_executor *soon_executor_ref(soon_executor *ex);
 
 /* Drops one. The last one without a shutdown behaves as
  * soon_shutdown(ex, 0, 0): queued work still runs, then everything is
- * released. Never blocks. Futures outlive their executor. NULL is nothing. */
+ * released. Does not wait for tasks; a loop's are run or cancelled right here,
+ * see soon_loop_new(). Futures outlive their executor. NULL is nothing. */
 SOON_API void soon_executor_unref(soon_executor *ex);
 
 /* A snapshot of the executor's figures, cheap enough to take every 100 ms
@@ -149,7 +150,9 @@ SOON_API int soon_inline_new(soon_executor **out);
  *
  * Waiting for its shutdown: the thread that last ran the loop, or any thread
  * if none ever did, runs what is queued itself; another one waits for the
- * loop's thread to do so. */
+ * loop's thread to do so. The last unref: the same thread runs what is queued,
+ * another one cancels it, since nobody is left who could run it; a thread that
+ * is in soon_loop_run() goes on. */
 SOON_API int soon_loop_new(soon_executor **out);
 
 /* A descriptor that polls readable (POLLIN) while tasks are queued, and once

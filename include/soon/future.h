@@ -58,7 +58,7 @@ SOON_API bool soon_future_cancel(soon_future *f);
 /* Ends the task by force where that is possible. Pending: cancels it, 0.
  * Running in a worker process: ends that process, 0, and the future fails
  * with -EOWNERDEAD. -ENOTSUP where it runs in a thread; -EALREADY once done;
- * -EINVAL. */
+ * -EINVAL; -ENOMEM; -ENOTRECOVERABLE in a forked child. */
 SOON_API int soon_future_kill(soon_future *f);
 
 /* Waits until f is done. In a task of f's own executor a pending f is run

@@ -61,11 +61,13 @@ SOON_API int soon_imap_new(soon_executor *ex, soon_fn *fn, soon_source_fn *next,
  * the results; a source's error after the items before it; -ETIMEDOUT past
  * options->timeout; an error of soon_submit(), -EDEADLK, -ENOMEM. After an error the
  * rest is cancelled and the next call returns 0, unless keep_going is set and
- * it was an item's. -EINVAL. Threads take turns. */
+ * it was an item's. -EINVAL; -ENOTRECOVERABLE in a forked child. Threads take
+ * turns; from inside its own source or one of its tasks that runs in place: -EDEADLK. */
 SOON_API int soon_imap_next(soon_imap *it, const void **value, size_t *len);
 
 /* Details of the error that next reported last: 0; error->code 0 if there was
- * none. The message is valid until the next call of next or free. -EINVAL. */
+ * none. The message is valid until the next call of next or free. -EINVAL,
+ * -EDEADLK, -ENOTRECOVERABLE as next. */
 SOON_API int soon_imap_error(soon_imap *it, soon_error *error);
 
 /* Cancels what has not run, asks what runs to stop, waits for neither.

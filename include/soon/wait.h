@@ -34,7 +34,9 @@ typedef struct soon_as_completed soon_as_completed;
 SOON_API int soon_as_completed_new(soon_future *const *futures, size_t n, soon_as_completed **out);
 
 /* Adds one more, which does nothing if it is in there and has not come out
- * yet; one that came out comes out again. 0; -EINVAL; -ENOMEM. */
+ * yet; one that came out comes out again. 0; -EINVAL; -ENOMEM;
+ * -ENOTRECOVERABLE in a forked child, if either comes from the parent and f is
+ * not done. */
 SOON_API int soon_as_completed_add(soon_as_completed *it, soon_future *f);
 
 /* The next one that is done: 1, and *out is a reference the caller owns.
