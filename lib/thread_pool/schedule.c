@@ -247,14 +247,15 @@ static soon_future *take_queued(struct worker *self)
     size_t share = soon__deque_empty(&self->deque) ? SHARE_MAX : 1;
 
     soon_future *f = soon_task_queue_pop_chain(&pool->queue, share);
-    self->turns = 0;
-    for (soon_future *rest = f ? soon_future_next(f) : NULL, *next; rest; rest = next) {
+    soon_future *rest = f ? soon_future_next(f) : NULL;
+    if (rest)
+        pool->sharer = self;
+    for (soon_future *next; rest; rest = next) {
         next = soon_future_next(rest);
         soon__deque_push(&self->deque, rest); /* it is empty and large enough */
-        pool->sharer = self;
-    }
-    if (pool->sharer == self)
         self->share_end = soon__deque_end(&self->deque);
+    }
+    self->turns = 0;
     count_queue(pool);
     return f;
 }
@@ -272,6 +273,17 @@ static soon_future *take_from_share(struct pool *pool)
     if (!f)
         pool->sharer = NULL;
     return f;
+}
+
+/* What came from outside, in the order of age except for a HIGH. Under the
+ * lock. */
+static soon_future *take_outside(struct worker *self)
+{
+    /* relaxed: written under the lock. */
+    bool urgent = atomic_load_explicit(&self->pool->urgent, memory_order_relaxed);
+    soon_future *f = urgent ? NULL : take_from_share(self->pool);
+
+    return f ? f : take_queued(self);
 }
 
 /* From another worker, under the lock, which keeps the workers there. */
@@ -366,21 +378,6 @@ static bool park(struct worker *self)
     return true;
 }
 
-/* In the order of age where one submitter's tasks are concerned. Under the
- * lock. */
-static soon_future *take_any_but_own(struct worker *self)
-{
-    struct pool *pool = self->pool;
-    soon_future *f = NULL;
-
-    /* relaxed: written under the lock. */
-    if (!atomic_load_explicit(&pool->urgent, memory_order_relaxed))
-        f = take_from_share(pool);
-    if (!f)
-        f = take_queued(self);
-    return f ? f : steal(self);
-}
-
 /* The queue, other workers, and if nothing is there the idle stack. */
 static soon_future *find_task(struct worker *self, bool *leave)
 {
@@ -393,7 +390,9 @@ static soon_future *find_task(struct worker *self, bool *leave)
      * anything, to another. */
     bool surplus = soon__awake(pool) > pool->max_workers;
     set_taking(self, true);
-    soon_future *f = surplus ? NULL : take_any_but_own(self);
+    soon_future *f = surplus ? NULL : take_outside(self);
+    if (!f && !surplus)
+        f = steal(self);
     if (!f)
         set_taking(self, false);
     *leave = surplus || (!f && atomic_load(&pool->ending) != POOL_OPEN);
@@ -426,7 +425,7 @@ soon_future *soon__next_task(struct worker *self, bool *leave)
     /* It looks at the queue although it has work of its own. */
     soon__lock_acquire(&self->pool->lock);
     set_taking(self, true);
-    f = take_queued(self);
+    f = take_outside(self);
     soon__lock_release(&self->pool->lock);
     return f ? f : take_own(self);
 }
