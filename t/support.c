@@ -331,10 +331,12 @@ static void *contender_main(void *data)
 {
     const struct contender *me = data;
 
-    /* The last to come releases both. */
+    /* The last to come releases both. On a busy machine the other may be long
+     * in coming, and to give way each time would take for ever: then they start
+     * apart, which is one of the orders too. */
     atomic_fetch_sub(me->ready, 1);
-    while (atomic_load(me->ready) > 0)
-        sched_yield();
+    for (int spins = 0; atomic_load(me->ready) > 0 && spins < 20000; spins++)
+        ;
     me->run(me->data);
     return NULL;
 }

@@ -112,7 +112,8 @@ void tid_await_sleep(pid_t tid);
 /* Threads of this process, by the kernel's count. */
 unsigned thread_count(void);
 
-/* Runs one(data) and other(data) in two threads that start together. */
+/* Runs one(data) and other(data) in two threads that start together wherever
+ * both get a CPU. */
 void race(void (*one)(void *data), void (*other)(void *data), void *data);
 
 /* CPU time of this process so far. */

@@ -5,6 +5,7 @@
  */
 #include "core/executor.h"
 
+#include "core/block.h"
 #include "core/callback.h"
 #include "core/fork.h"
 #include "core/mem.h"
@@ -32,6 +33,7 @@ int soon_executor_init(soon_executor *ex, const struct soon_executor_ops *ops,
     int error = soon__fork_guard();
     if (error)
         return error;
+    soon__spin_prepare();
     struct soon_executor_core *core = soon__alloc_line(sizeof *core);
     if (!core)
         return -ENOMEM;
@@ -176,8 +178,13 @@ int soon_shutdown(soon_executor *ex, soon_ns wait, unsigned flags)
         atomic_store(&ex->core->cancelling, true);
     close_core(ex->core, SOON__SHUT);
     ex->ops->close(ex, flags);
-    if (wait != 0)
+    if (wait != 0) {
+        soon__blocking(true);
         error = ex->ops->join(ex, deadline == SOON__NEVER ? SOON_FOREVER : deadline);
+        soon__blocking(false);
+    }
+    if (soon_executor_inherited(ex))
+        return 0; /* a task that the wait ran forked, and this is the child */
     soon_executor_release(ex);
     return error;
 }

@@ -261,7 +261,8 @@ static int join(soon_executor *ex, soon_ns deadline)
     bool ours = is_ours(loop);
 
     while (ours && (deadline < 0 || soon__now() < deadline) && run_queued(loop, 1))
-        ;
+        if (soon_executor_inherited(ex))
+            return 0; /* the task forked, and this is the child */
     return soon_executor_drain(ex, deadline);
 }
 

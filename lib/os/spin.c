@@ -6,18 +6,14 @@
 
 enum { SPIN_NS = 5000, ROUND = 16 };
 
-/* 0 not known yet, 1 no, 2 yes. The machine is asked once. */
-static bool worthwhile(void)
-{
-    static _Atomic int known; /* Sync: atomic */
-    /* relaxed: the answer is the same whoever finds it. */
-    int k = atomic_load_explicit(&known, memory_order_relaxed);
+/* 0 not known yet, 1 no, 2 yes. */
+static _Atomic int worthwhile; /* Sync: atomic */
 
-    if (!k) {
-        k = soon__cpus() > 1 ? 2 : 1;
-        atomic_store_explicit(&known, k, memory_order_relaxed);
-    }
-    return k == 2;
+void soon__spin_prepare(void)
+{
+    /* relaxed, both: the answer is the same whoever finds it. */
+    if (!atomic_load_explicit(&worthwhile, memory_order_relaxed))
+        atomic_store_explicit(&worthwhile, soon__cpus() > 1 ? 2 : 1, memory_order_relaxed);
 }
 
 static bool is_set(const soon__futex *word, uint32_t mask)
@@ -31,7 +27,7 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
     bool set = is_set(word, mask);
 
     /* relaxed: it guards nothing but CPU time. */
-    if (set || !worthwhile() ||
+    if (set || atomic_load_explicit(&worthwhile, memory_order_relaxed) != 2 ||
         atomic_flag_test_and_set_explicit(&place->taken, memory_order_relaxed))
         return set;
     soon_ns end = soon__now() + SPIN_NS;

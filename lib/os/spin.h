@@ -18,6 +18,10 @@ typedef struct soon__spinner {
     atomic_flag taken; /* Sync: atomic */
 } soon__spinner;
 
+/* Asks once whether spinning is worthwhile on this machine, which takes files
+ * to read and some stack. Before, nobody spins. */
+void soon__spin_prepare(void);
+
 /* Spins until a bit of mask is set in *word, for a few microseconds and not
  * past deadline. True if one is, read with acquire. */
 bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, soon_ns deadline);

@@ -38,6 +38,9 @@ static void blocking(soon_executor *ex, bool begin)
 {
     struct pool *pool = pool_of(ex);
 
+    /* In its finalizer a worker counts no more. */
+    if (!soon__this_worker || soon__this_worker->leaving)
+        return;
     soon__lock_acquire(&pool->lock);
     pool->n_blocked += begin ? 1u : -1u;
     /* Without memory or threads for a spare the next submit or wait tries
@@ -113,12 +116,8 @@ static void destroy(soon_executor *ex)
 {
     struct pool *pool = pool_of(ex);
 
-    if (pool->has_last) {
-        if (pthread_equal(pool->last, pthread_self()))
-            pthread_detach(pool->last);
-        else
-            pthread_join(pool->last, NULL);
-    }
+    if (pool->has_last)
+        pthread_detach(pool->last);
     soon_executor_fini(ex);
     free_pool(pool);
 }

@@ -36,8 +36,10 @@ struct worker {
     atomic_bool taking;       /* it may hold a task that is neither queued nor claimed. Sync:
                                  atomic; the worker writes */
     unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
-    int64_t share_end;        /* deque entries before this are from the queue. Sync: the worker
-                                 writes under pool->lock; it reads without, others with */
+    unsigned passed_over;     /* times that a HIGH went before its deque. Sync: worker-only */
+    bool leaving;             /* nobody counts on it any more. Sync: worker-only */
+    int64_t share_end;        /* deque entries before this are older than the queue. Sync: the
+                                 worker writes under pool->lock; it reads without, others with */
     bool overflowed;          /* what its tasks submit goes to the queue. Sync: worker-only */
     _Atomic uint64_t stolen;  /* Sync: atomic; the worker writes */
 };
@@ -61,7 +63,7 @@ struct pool {
     _Atomic size_t stale;         /* about how many in queue are done. Sync: atomic */
     struct worker *workers;       /* by number. Sync: lock */
     struct worker *idle;          /* the last to fall idle on top. Sync: lock */
-    struct worker *sharer;        /* who took the last share, or NULL. Sync: lock */
+    bool older_elsewhere;         /* some deque may have entries before its share_end. Sync: lock */
     unsigned n_workers;           /* threads. Sync: lock */
     unsigned n_staying;           /* of them, those not about to leave. Sync: lock */
     unsigned n_blocked;           /* workers that sleep in a wait. Sync: lock */

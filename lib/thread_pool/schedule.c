@@ -10,10 +10,12 @@
  *
  * Order. HIGH and LOW tasks only go through the queue. A worker looks there
  * first while a HIGH is in it, and now and then in any case, so that its own
- * tasks' children starve nobody; but not while its deque holds tasks from the
- * queue, behind which older ones than those would come out. A worker whose
- * deque overflowed sends what its tasks submit to the queue until the deque is
- * empty, for the same reason: one submitter's tasks start in order.
+ * tasks' children starve nobody. Some of what is in deques is older than all
+ * that is in the queue: shares of it, and tasks whose younger siblings went to
+ * the queue because the deque was full. Everybody takes those first, whosever
+ * they are, so that one submitter's tasks start in order though a worker is
+ * held up. A worker whose deque was full keeps to the queue until the deque is
+ * empty, for the same reason.
  *
  * No task is left lying while a worker sleeps.
  *
@@ -38,6 +40,7 @@
 enum {
     SHARE_MAX = 32,   /* tasks taken from the queue at a time */
     LOOK_EVERY = 61,  /* turns from the deque between looks at the queue */
+    AGE = 64,         /* HIGHs in a row that go before a deque */
     SWEEP_MIN = 1024, /* stale entries worth a sweep */
 };
 
@@ -130,12 +133,22 @@ static int find_workers(struct pool *pool, size_t n, struct worker **taken)
 
 /* ---- work comes in ---- */
 
+/* What a worker has in its deque now goes before what it puts into the queue.
+ * Under the lock. */
+static void put_deque_first(struct worker *self)
+{
+    self->share_end = soon__deque_end(&self->deque);
+    self->pool->older_elsewhere = true;
+}
+
 static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
 {
-    struct worker *taken = NULL;
+    struct worker *self = soon__this_worker, *taken = NULL;
     int error;
 
     soon__lock_acquire(&pool->lock);
+    if (self && self->pool == pool && self->overflowed)
+        put_deque_first(self);
     switch (atomic_load(&pool->ending)) {
     case POOL_OPEN:
         error = find_workers(pool, n, &taken);
@@ -191,7 +204,7 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 {
     struct worker *self = soon__this_worker;
 
-    if (self && self->pool == pool && atomic_load(&pool->ending) == POOL_OPEN) {
+    if (self && self->pool == pool && !self->leaving && atomic_load(&pool->ending) == POOL_OPEN) {
         if (n == 1 && schedule_own(self, chain))
             return 0;
         self->overflowed = self->overflowed || n > 1;
@@ -224,6 +237,7 @@ static soon_future *take_own(struct worker *self)
         return NULL;
     }
     self->turns++;
+    self->passed_over = 0;
     return f;
 }
 
@@ -233,7 +247,7 @@ static bool should_look_at_queue(struct worker *self)
 
     /* relaxed, both: hints, see count_queue(). */
     if (atomic_load_explicit(&pool->urgent, memory_order_relaxed))
-        return true;
+        return self->passed_over++ < AGE;
     return self->turns >= LOOK_EVERY && !self->overflowed &&
            soon__deque_past(&self->deque, self->share_end) &&
            atomic_load_explicit(&pool->n_queued, memory_order_relaxed);
@@ -248,31 +262,31 @@ static soon_future *take_queued(struct worker *self)
 
     soon_future *f = soon_task_queue_pop_chain(&pool->queue, share);
     soon_future *rest = f ? soon_future_next(f) : NULL;
-    if (rest)
-        pool->sharer = self;
+    bool shared = rest;
     for (soon_future *next; rest; rest = next) {
         next = soon_future_next(rest);
         soon__deque_push(&self->deque, rest); /* it is empty and large enough */
-        self->share_end = soon__deque_end(&self->deque);
     }
+    if (shared)
+        put_deque_first(self);
     self->turns = 0;
     count_queue(pool);
     return f;
 }
 
-/* The share that somebody took is older than what is left in the queue, and
- * its holder may be busy for long: it goes first. Under the lock. */
-static soon_future *take_from_share(struct pool *pool)
+/* From a deque, what is older than the queue. Under the lock. */
+static soon_future *take_older(struct pool *pool)
 {
-    struct worker *sharer = pool->sharer;
-    soon_future *f = NULL;
-    bool again = sharer && !soon__deque_past(&sharer->deque, sharer->share_end);
-
-    while (again)
-        f = soon__deque_steal(&sharer->deque, &again);
-    if (!f)
-        pool->sharer = NULL;
-    return f;
+    for (struct worker *w = pool->older_elsewhere ? pool->workers : NULL; w; w = w->next) {
+        bool again = !soon__deque_past(&w->deque, w->share_end);
+        while (again) {
+            soon_future *f = soon__deque_steal(&w->deque, &again);
+            if (f)
+                return f;
+        }
+    }
+    pool->older_elsewhere = false;
+    return NULL;
 }
 
 /* What came from outside, in the order of age except for a HIGH. Under the
@@ -281,7 +295,7 @@ static soon_future *take_outside(struct worker *self)
 {
     /* relaxed: written under the lock. */
     bool urgent = atomic_load_explicit(&self->pool->urgent, memory_order_relaxed);
-    soon_future *f = urgent ? NULL : take_from_share(self->pool);
+    soon_future *f = urgent ? NULL : take_older(self->pool);
 
     return f ? f : take_queued(self);
 }
@@ -339,9 +353,8 @@ static bool may_leave(struct pool *pool)
 
 void soon__decide_to_leave(struct worker *self)
 {
+    self->leaving = true;
     self->pool->n_staying--;
-    if (self->pool->sharer == self)
-        self->pool->sharer = NULL; /* its deque is empty */
     soon__count_helpers(self->pool);
 }
 

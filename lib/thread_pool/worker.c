@@ -24,6 +24,14 @@
 
 /* ---- working ---- */
 
+/* In the child of a fork that a task or an initializer made, this thread is
+ * all there is of the pool. */
+static void end_if_forked(struct pool *pool)
+{
+    if (soon_executor_inherited(&pool->ex))
+        exit(EXIT_SUCCESS);
+}
+
 /* One turn: false if it is to leave. */
 static bool work(struct worker *self)
 {
@@ -38,10 +46,7 @@ static bool work(struct worker *self)
     if (claimed)
         soon_future_run_claimed(f);
     soon_future_unref(f);
-    /* In the child of a fork that the task made, this thread is all there is
-     * of the pool. */
-    if (soon_executor_inherited(&self->pool->ex))
-        exit(EXIT_SUCCESS);
+    end_if_forked(self->pool);
     return true;
 }
 
@@ -74,6 +79,7 @@ static bool initialize(struct worker *self)
         return true;
     int code = soon_worker_call(pool->initializer, pool->init_arg, pool->init_arg_len, message,
                                 sizeof message);
+    end_if_forked(pool);
     if (code == 0)
         return true;
     break_pool(pool, code, message);
@@ -139,8 +145,10 @@ static void *worker_main(void *arg)
             soon_executor_drain(&pool->ex, SOON_FOREVER);
         if (pool->finalizer)
             soon_worker_call(pool->finalizer, pool->init_arg, pool->init_arg_len, NULL, 0);
+        end_if_forked(pool);
     }
     soon_worker_leave(&pool->ex);
+    soon__this_worker = NULL; /* destructors of the host's may still submit */
     leave(self);
     return NULL;
 }

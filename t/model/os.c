@@ -11,6 +11,10 @@
 #include <errno.h>
 #include <sched.h>
 
+void soon__spin_prepare(void)
+{
+}
+
 bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, soon_ns deadline)
 {
     (void)place, (void)deadline;

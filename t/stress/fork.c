@@ -82,11 +82,10 @@ static void be_child(soon_future *pending)
         REQUIRE_EQ(soon_inline_new(&fresh), 0);
     else
         fresh = stress_pool(2);
-}
-for (n = 0; n < 20; n++)
-    use_pool(fresh, n);
-stress_pool_end(fresh);
-_exit(0);
+    for (n = 0; n < 20; n++)
+        use_pool(fresh, n);
+    stress_pool_end(fresh);
+    _exit(0);
 }
 
 static void fork_once(void)
