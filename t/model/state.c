@@ -196,7 +196,7 @@ static void after_hooks(void)
 
 static const struct model_mutant call_mutants[] = {
     {"soon__claim", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon_future_cancel", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"cancel_pending", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
@@ -213,7 +213,7 @@ static const struct model_mutant deadline_mutants[] = {
 static const struct model_mutant promise_mutants[] = {
     {"soon__close", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"soon__claim", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon_future_cancel", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"cancel_pending", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
 static const struct model_mutant hooks_mutants[] = {
