@@ -60,6 +60,7 @@ soon_sources = \
 	lib/inline/inline.c \
 	lib/loop/loop.c \
 	lib/thread_pool/deque.h \
+	lib/thread_pool/flush.c \
 	lib/thread_pool/pool.c \
 	lib/thread_pool/pool.h \
 	lib/thread_pool/schedule.c \

@@ -2,7 +2,7 @@
 /*
  * The thread pool's own structures. pool.c is what its executor's users call,
  * worker.c the life of its threads, schedule.c how tasks and threads find each
- * other.
+ * other, flush.c what becomes of tasks that end before their turn.
  */
 #ifndef SOON_THREAD_POOL_POOL_H
 #define SOON_THREAD_POOL_POOL_H
@@ -103,9 +103,6 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n);
  * then it has been woken for nothing, or is to leave (*leave). Sleeps. */
 soon_future *soon__next_task(struct worker *self, bool *leave);
 
-/* f, still queued, was claimed or cancelled elsewhere. */
-void soon__forget(struct pool *pool, soon_future *f);
-
 /* A worker decides to leave: from here on nobody counts on it. Under the
  * lock, after which it may still take its time. */
 void soon__decide_to_leave(struct worker *self);
@@ -119,14 +116,23 @@ static inline unsigned soon__awake(const struct pool *pool)
 /* Is any task queued anywhere? Under the lock. */
 bool soon__has_work(struct pool *pool);
 
-/* Ends everything queued as pool->ending says. */
-void soon__flush(struct pool *pool);
+/* Refreshes what the queue says of itself to workers after a change. Under
+ * the lock. */
+void soon__count_queue(struct pool *pool);
 
 /* Refreshes pool->helpers after a change under the lock. */
 void soon__count_helpers(struct pool *pool);
 
 /* Wakes all idle workers. */
 void soon__wake_all(struct pool *pool);
+
+/* ---- flush.c ---- */
+
+/* f, still queued, was claimed or cancelled elsewhere. */
+void soon__forget(struct pool *pool, soon_future *f);
+
+/* Ends everything queued as pool->ending says. */
+void soon__flush(struct pool *pool);
 
 /* ---- worker.c ---- */
 

@@ -35,20 +35,18 @@
 #include "thread_pool/pool.h"
 
 #include <errno.h>
-#include <sched.h>
 
 enum {
-    SHARE_MAX = 32,   /* tasks taken from the queue at a time */
-    LOOK_EVERY = 61,  /* turns from the deque between looks at the queue */
-    AGE = 64,         /* HIGHs in a row that go before a deque */
-    SWEEP_MIN = 1024, /* stale entries worth a sweep */
+    SHARE_MAX = 32,  /* tasks taken from the queue at a time */
+    LOOK_EVERY = 61, /* turns from the deque between looks at the queue */
+    AGE = 64,        /* HIGHs in a row that go before a deque */
 };
 
 _Thread_local struct worker *soon__this_worker;
 
 /* ---- bookkeeping, under the lock ---- */
 
-static void count_queue(struct pool *pool)
+void soon__count_queue(struct pool *pool)
 {
     /* relaxed, both: hints to workers that are awake; who parks looks under
      * the lock. */
@@ -161,7 +159,7 @@ static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
     }
     if (!error) {
         soon_task_queue_push(&pool->queue, chain);
-        count_queue(pool);
+        soon__count_queue(pool);
     }
     soon__lock_release(&pool->lock);
     wake(taken);
@@ -217,7 +215,7 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 static void set_taking(struct worker *self, bool taking)
 {
     /* relaxed: what takes a task off a deque or a queue publishes it to
-     * whoever finds the task gone; see await_claims(). */
+     * whoever finds the task gone; see await_claims() in flush.c. */
     atomic_store_explicit(&self->taking, taking, memory_order_relaxed);
 }
 
@@ -245,7 +243,7 @@ static bool should_look_at_queue(struct worker *self)
 {
     struct pool *pool = self->pool;
 
-    /* relaxed, both: hints, see count_queue(). */
+    /* relaxed, both: hints, see soon__count_queue(). */
     if (atomic_load_explicit(&pool->urgent, memory_order_relaxed))
         return self->passed_over++ < AGE;
     return self->turns >= LOOK_EVERY && !self->overflowed &&
@@ -270,7 +268,7 @@ static soon_future *take_queued(struct worker *self)
     if (shared)
         put_deque_first(self);
     self->turns = 0;
-    count_queue(pool);
+    soon__count_queue(pool);
     return f;
 }
 
@@ -441,90 +439,4 @@ soon_future *soon__next_task(struct worker *self, bool *leave)
     f = take_outside(self);
     soon__lock_release(&self->pool->lock);
     return f ? f : take_own(self);
-}
-
-/* ---- tasks that are done before their turn ---- */
-
-/* Entries of the queue that are done would wait for their turn just to be
- * dropped. Sweeping when they are more than half keeps the cost of each
- * constant and the queue in proportion to what is pending. A task that a wait
- * claims in place is often the youngest of the worker's own. */
-void soon__forget(struct pool *pool, soon_future *f)
-{
-    struct worker *self = soon__this_worker;
-    soon_future *swept = NULL;
-
-    if (self && self->pool == pool && soon__deque_take(&self->deque, f)) {
-        soon_future_unref(f);
-        return;
-    }
-    /* relaxed, all: it only decides when to sweep. */
-    if (atomic_fetch_add_explicit(&pool->stale, 1, memory_order_relaxed) < SWEEP_MIN)
-        return;
-    soon__lock_acquire(&pool->lock);
-    if (atomic_load_explicit(&pool->stale, memory_order_relaxed) > pool->queue.count / 2) {
-        swept = soon_task_queue_sweep(&pool->queue);
-        count_queue(pool);
-        atomic_store_explicit(&pool->stale, 0, memory_order_relaxed);
-    }
-    soon__lock_release(&pool->lock);
-    while (swept) {
-        soon_future *next = soon_future_next(swept);
-        soon_future_unref(swept);
-        swept = next;
-    }
-}
-
-static soon_future *take_any(struct pool *pool)
-{
-    soon__lock_acquire(&pool->lock);
-    soon_future *f = soon_task_queue_pop(&pool->queue);
-    count_queue(pool);
-    for (struct worker *w = pool->workers; w && !f; w = w->next) {
-        bool again = true;
-        while (again && !f)
-            f = soon__deque_steal(&w->deque, &again);
-    }
-    soon__lock_release(&pool->lock);
-    return f;
-}
-
-/* A worker may have taken a task just before soon__flush() came by, and not
- * claimed it yet: that task was pending, and will be claimed in a moment.
- * Whoever found it gone from the deque or the queue has synchronised with who
- * took it, and so sees taking. A worker that is taking never waits for the
- * lock. The same goes for another flusher, which runs no foreign code. */
-static void await_claims(struct pool *pool)
-{
-    while (atomic_load(&pool->flushers))
-        sched_yield();
-    soon__lock_acquire(&pool->lock);
-    for (struct worker *w = pool->workers; w; w = w->next)
-        /* acquire: pairs with the release in work(). */
-        while (w != soon__this_worker && atomic_load_explicit(&w->taking, memory_order_acquire))
-            sched_yield();
-    soon__lock_release(&pool->lock);
-}
-
-void soon__flush(struct pool *pool)
-{
-    bool broken = atomic_load(&pool->ending) == POOL_BROKEN;
-    soon_error error = {.code = -ENOTRECOVERABLE,
-                        .origin = SOON_FROM_LIBRARY,
-                        .message = broken ? pool->why_broken : NULL};
-    bool deferred = soon_callbacks_defer();
-    soon_future *f;
-
-    atomic_fetch_add(&pool->flushers, 1);
-    while ((f = take_any(pool))) {
-        /* Either may find it done, or being run in place: then that ends it. */
-        if (broken)
-            soon_future_set_failure(f, &error);
-        else
-            soon_future_cancel(f);
-        soon_future_unref(f);
-    }
-    atomic_fetch_sub(&pool->flushers, 1);
-    await_claims(pool);
-    soon_callbacks_resume(deferred);
 }
