@@ -32,6 +32,7 @@ struct worker {
     struct worker *to_wake;   /* next to wake. Sync: who took it from pool->idle */
     unsigned number;          /* of its name. Sync: const */
     bool idle;                /* it is in pool->idle. Sync: pool->lock */
+    bool searching;           /* woken for work, has not looked yet. Sync: pool->lock */
     soon__futex awake;        /* Sync: atomic, see above */
     atomic_bool taking;       /* it may hold a task that is neither queued nor claimed. Sync:
                                  atomic; the worker writes */
@@ -68,6 +69,7 @@ struct pool {
     unsigned n_staying;           /* of them, those not about to leave. Sync: lock */
     unsigned n_blocked;           /* workers that sleep in a wait. Sync: lock */
     unsigned n_idle;              /* Sync: lock */
+    unsigned n_searching;         /* Sync: lock */
     atomic_bool helpers;          /* some worker is idle or may be started. Sync: atomic, written
                                      under lock */
     uint64_t n_started;           /* Sync: lock */

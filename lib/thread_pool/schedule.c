@@ -114,10 +114,15 @@ void soon__wake_all(struct pool *pool)
     wake(taken);
 }
 
-/* Idle workers for n tasks, then new ones, under the lock. The tasks are safe
- * as long as one worker is awake; more than that is speed, and may fail. */
+/* Idle workers for n tasks, then new ones, under the lock. One that has been
+ * woken and has not looked yet will find one of the tasks, and then see to the
+ * rest itself: that spares most wake-ups, each a system call, of a submitter
+ * that is about as fast as the workers. The tasks are safe as long as one
+ * worker is awake; more than that is speed, and may fail. */
 static int find_workers(struct pool *pool, size_t n, struct worker **taken)
 {
+    if (pool->n_searching)
+        n--;
     size_t idle = pool->n_idle < n ? pool->n_idle : n;
     int error = 0;
 
@@ -126,6 +131,10 @@ static int find_workers(struct pool *pool, size_t n, struct worker **taken)
     if (soon__awake(pool) == 0)
         return error;
     *taken = take_idle(pool, idle);
+    for (struct worker *w = *taken; w; w = w->to_wake) {
+        w->searching = true;
+        pool->n_searching++;
+    }
     return 0;
 }
 
@@ -397,6 +406,9 @@ static soon_future *find_task(struct worker *self, bool *leave)
     bool parked = false;
 
     soon__lock_acquire(&pool->lock);
+    bool searching = self->searching;
+    pool->n_searching -= searching;
+    self->searching = false;
     /* A spare whose reason has woken up leaves what it was woken for, if
      * anything, to another. */
     bool surplus = soon__awake(pool) > pool->max_workers;
@@ -411,6 +423,8 @@ static soon_future *find_task(struct worker *self, bool *leave)
         soon__decide_to_leave(self);
         if (soon__has_work(pool))
             taken = take_idle(pool, 1);
+    } else if (f && searching && soon__has_work(pool)) {
+        find_workers(pool, 1, &taken); /* may fail: this one is awake */
     } else if (!f) {
         push_idle(self);
         parked = !soon__has_work(pool);
