@@ -29,7 +29,8 @@ t_programs = \
 	t/test_timeout \
 	t/test_deadlock \
 	t/test_alloc \
-	t/test_fork
+	t/test_fork \
+	t/test_regressions
 
 if HAVE_CHECK
 
@@ -172,5 +173,11 @@ t_test_fork_SOURCES = t/test_fork.c
 t_test_fork_CPPFLAGS = $(t_cppflags)
 t_test_fork_CFLAGS = $(t_cflags)
 t_test_fork_LDADD = $(t_ldadd)
+
+t_test_regressions_SOURCES = t/test_regressions.c t/regressions.h \
+	t/regressions_core.c t/regressions_map.c
+t_test_regressions_CPPFLAGS = $(t_cppflags)
+t_test_regressions_CFLAGS = $(t_cflags)
+t_test_regressions_LDADD = $(t_ldadd)
 
 endif

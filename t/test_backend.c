@@ -45,6 +45,7 @@ START_TEST(its_name_is_the_backend)
 {
     open_desk(&desk_ops, 0, SOON_BLOCK);
     ck_assert_str_eq(soon_executor_backend(ex), "desk");
+    ck_assert(!soon_executor_inherited(ex));
     close_desk();
 }
 END_TEST
@@ -610,6 +611,94 @@ START_TEST(figures_are_the_librarys_and_the_backends)
 }
 END_TEST
 
+/* ---- in two steps, and callbacks that wait ---- */
+
+START_TEST(a_claim_and_its_run_are_a_run_in_two_steps)
+{
+    soon_future *f, *taken;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    f = submit_int(ex, task_square, 6);
+    taken = desk_take();
+    ck_assert(soon_future_claim(taken));
+    ck_assert(soon_future_running(f));
+    ck_assert(!soon_future_claim(taken));
+    ck_assert(!soon_future_run(taken));
+    ck_assert(!soon_future_cancel(f));
+    soon_future_run_claimed(taken);
+    soon_future_unref(taken);
+    assert_result_int(f, 36);
+    ck_assert_uint_eq(atomic_load(&desk.withdrawn), 0);
+    soon_future_unref(f);
+    f = submit_int(ex, task_square, 7);
+    taken = desk_take();
+    ck_assert(soon_future_cancel(f));
+    ck_assert(!soon_future_claim(taken));
+    soon_future_unref(taken);
+    soon_future_unref(f);
+    assert_stats_add_up(ex, 2);
+    close_desk();
+}
+END_TEST
+
+static void count_call(soon_future *f, void *data)
+{
+    REQUIRE(soon_future_done(f));
+    ++*(int *)data;
+}
+
+START_TEST(deferred_callbacks_wait_for_the_outermost_resume)
+{
+    soon_future *p[2] = {promise(), promise()};
+    int calls = 0;
+    bool outer, inner;
+
+    for (int i = 0; i < 2; i++)
+        assert_ok(soon_future_add_done_callback(p[i], count_call, &calls));
+    outer = soon_callbacks_defer();
+    assert_ok(soon_future_set_result(p[0], NULL, 0));
+    inner = soon_callbacks_defer();
+    assert_ok(soon_future_set_result(p[1], NULL, 0));
+    ck_assert_int_eq(calls, 0);
+    soon_callbacks_resume(inner);
+    ck_assert_int_eq(calls, 0);
+    soon_callbacks_resume(outer);
+    ck_assert_int_eq(calls, 2);
+    unref_all(p, 2);
+}
+END_TEST
+
+static struct {
+    soon_future *other;
+    int calls, before, after; /* of the other's callback: all, and around the flush */
+} flushing;
+
+static void complete_and_flush(soon_future *f, void *data)
+{
+    (void)data;
+    REQUIRE(soon_future_done(f));
+    REQUIRE(soon_future_set_result(flushing.other, NULL, 0) == 0);
+    flushing.before = flushing.calls;
+    soon_flush_callbacks();
+    flushing.after = flushing.calls;
+}
+
+START_TEST(a_flush_runs_what_is_due_inside_a_callback)
+{
+    soon_future *p = promise();
+
+    flushing.other = promise();
+    assert_ok(soon_future_add_done_callback(flushing.other, count_call, &flushing.calls));
+    assert_ok(soon_future_add_done_callback(p, complete_and_flush, NULL));
+    soon_flush_callbacks(); /* nothing, outside of one */
+    assert_ok(soon_future_set_result(p, NULL, 0));
+    ck_assert_int_eq(flushing.before, 0);
+    ck_assert_int_eq(flushing.after, 1);
+    ck_assert_int_eq(flushing.calls, 1);
+    unref_all((soon_future *[]){p, flushing.other}, 2);
+}
+END_TEST
+
 static void add_claiming(Suite *suite)
 {
     TCase *tc = test_case(suite, "claiming");
@@ -649,5 +738,9 @@ Suite *test_suite(void)
     tcase_add_test(tc, callers_run_what_finds_no_room);
     tcase_add_test(tc, a_broken_executor_lets_a_blocked_submit_go);
     add_claiming(suite);
+    tc = test_case(suite, "steps");
+    tcase_add_test(tc, a_claim_and_its_run_are_a_run_in_two_steps);
+    tcase_add_test(tc, deferred_callbacks_wait_for_the_outermost_resume);
+    tcase_add_test(tc, a_flush_runs_what_is_due_inside_a_callback);
     return suite;
 }

@@ -131,8 +131,8 @@ struct chain {
 
 static void note_depth(struct chain *chain)
 {
-    char here;
-    uintptr_t at = (uintptr_t)&here;
+    /* Not a local's address, which a sanitizer may keep on a stack of its own. */
+    uintptr_t at = (uintptr_t)__builtin_frame_address(0);
 
     chain->lowest = at < chain->lowest ? at : chain->lowest;
     chain->highest = at > chain->highest ? at : chain->highest;

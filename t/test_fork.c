@@ -9,6 +9,7 @@
 #include "support.h"
 
 #include <sched.h>
+#include <soon/backend.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,6 +86,7 @@ static void host_down(void)
 {
     soon_future *out = NULL;
 
+    ck_assert(!soon_executor_inherited(host.pool));
     ck_assert_int_eq(soon_future_state(host.pending), SOON_PENDING);
     ck_assert_uint_eq(atomic_load(host.called), 0);
     gate_open(host.hold.release);
@@ -172,6 +174,7 @@ static void inherited_executors_refuse(void)
                 -ENOTRECOVERABLE);
         REQUIRE(f == NULL);
         REQUIRE(soon_executor_backend(ex) != NULL);
+        REQUIRE(soon_executor_inherited(ex));
     }
     REQUIRE(soon_loop_fd(host.loop) == -ENOTRECOVERABLE);
     REQUIRE(soon_loop_run(host.loop, 0, SOON_FOREVER) == -ENOTRECOVERABLE);

@@ -315,6 +315,63 @@ START_TEST(a_pop_also_gives_what_is_done)
 }
 END_TEST
 
+/* ---- many at a time ---- */
+
+/* Spends a chain whose numbers are to be first and those after it. */
+static int spend_chain(soon_future *f, int first)
+{
+    int n = 0;
+
+    while (f) {
+        soon_future *next = soon_future_next(f);
+
+        EXPECT(spend(f) == first + n);
+        n++;
+        f = next;
+    }
+    return n;
+}
+
+START_TEST(a_chain_off_the_queue_is_of_normal_ones_in_their_order)
+{
+    ck_assert_ptr_null(soon_task_queue_pop_chain(&queue, 5));
+    for (int i = 0; i < 7; i++)
+        push(i, SOON_PRIORITY_NORMAL);
+    ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 3), 0), 3);
+    ck_assert_uint_eq(queue.count, 4);
+    ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 1), 3), 1);
+    ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 100), 4), 3);
+    ck_assert_uint_eq(queue.count, 0);
+    push(7, SOON_PRIORITY_NORMAL);
+    ck_assert_int_eq(pop(), 7);
+}
+END_TEST
+
+START_TEST(of_other_priorities_only_one_is_taken_at_a_time)
+{
+    for (int i = 0; i < 3; i++) {
+        push(i, SOON_PRIORITY_HIGH);
+        push(10 + i, SOON_PRIORITY_LOW);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 100), i), 1);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 100), 10 + i), 1);
+}
+END_TEST
+
+START_TEST(each_of_a_chain_passes_the_lower_lanes_over)
+{
+    push(1000, SOON_PRIORITY_LOW);
+    for (int i = 0; i < 100; i++)
+        push(i, SOON_PRIORITY_NORMAL);
+    ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 32), 0), 32);
+    ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 32), 32), 32);
+    ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 32), 1000), 1);
+    ck_assert_int_eq(spend_chain(soon_task_queue_pop_chain(&queue, 100), 64), 36);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("task_queue");
@@ -330,5 +387,8 @@ Suite *test_suite(void)
     tcase_add_test(tc, every_lane_gets_its_share);
     tcase_add_test(tc, a_sweep_takes_what_is_done_and_nothing_else);
     tcase_add_test(tc, a_pop_also_gives_what_is_done);
+    tcase_add_test(tc, a_chain_off_the_queue_is_of_normal_ones_in_their_order);
+    tcase_add_test(tc, of_other_priorities_only_one_is_taken_at_a_time);
+    tcase_add_test(tc, each_of_a_chain_passes_the_lower_lanes_over);
     return suite;
 }
