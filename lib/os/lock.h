@@ -8,10 +8,11 @@
  * can't know whether it was the only one; that costs at most one needless
  * wake. Not recursive. Zero-initialise.
  *
- * Ranks: a thread takes locks only in this order, and at most one of a kind.
+ * Ranks: a thread takes locks only in this order, and at most one of a kind
+ * (a fork, around which all the process-wide ones are taken, goes the same way).
  *
- *     imap turn > pool > as_completed's or a future's hook stripe >
- *     as_completed > the leaves (timer, blocked threads, tally)
+ *     imap's turn > pool or loop > a future's hook stripe > blocked threads
+ *     > as_completed > timer, tallies
  */
 #ifndef SOON_OS_LOCK_H
 #define SOON_OS_LOCK_H
