@@ -57,6 +57,28 @@ static soon_executor *lingering_pool(unsigned max, unsigned min, soon_ns idle, s
     return ex;
 }
 
+/* A worker that has been woken and has not looked yet spares other wake-ups,
+ * but not for good: it sees to what it leaves. */
+START_TEST(each_of_several_submits_gets_a_worker_though_one_is_on_its_way)
+{
+    struct hold hold = hold_make();
+    soon_executor *ex;
+    soon_stats stats;
+
+    assert_ok(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 4}, &ex));
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    do
+        assert_ok(soon_executor_stats(ex, &stats));
+    while (stats.idle != 1);
+    for (int i = 0; i < 4; i++)
+        assert_ok(soon_submit(ex, task_hold, &hold, sizeof hold, NULL));
+    bell_await(hold.started, 4);
+    gate_open(hold.release);
+    assert_ok(soon_shutdown(ex, SOON_FOREVER, 0));
+    soon_executor_unref(ex);
+    hold_free(&hold);
+}
+
 START_TEST(a_submit_while_the_last_worker_leaves_gets_another)
 {
     struct hold hold;
@@ -455,6 +477,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("regressions");
     TCase *tc = test_case(suite, "workers");
 
+    tcase_add_test(tc, each_of_several_submits_gets_a_worker_though_one_is_on_its_way);
     tcase_add_test(tc, a_submit_while_the_last_worker_leaves_gets_another);
     tcase_add_test(tc, min_workers_stay_however_long_another_takes_to_leave);
     tcase_add_test(tc, a_spare_that_leaves_takes_nobody_with_it);

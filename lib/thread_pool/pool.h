@@ -33,6 +33,8 @@ struct worker {
     unsigned number;          /* of its name. Sync: const */
     bool idle;                /* it is in pool->idle. Sync: pool->lock */
     bool searching;           /* woken for work, has not looked yet. Sync: pool->lock */
+    bool relays;              /* just woken or started: it sees to the work that it leaves.
+                                 Sync: pool->lock */
     soon__futex awake;        /* Sync: atomic, see above */
     atomic_bool taking;       /* it may hold a task that is neither queued nor claimed. Sync:
                                  atomic; the worker writes */

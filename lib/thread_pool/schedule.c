@@ -116,9 +116,9 @@ void soon__wake_all(struct pool *pool)
 
 /* Idle workers for n tasks, then new ones, under the lock. One that has been
  * woken and has not looked yet will find one of the tasks, and then see to the
- * rest itself: that spares most wake-ups, each a system call, of a submitter
- * that is about as fast as the workers. The tasks are safe as long as one
- * worker is awake; more than that is speed, and may fail. */
+ * rest itself, as one that has just started does: that spares most wake-ups, each a system call, of
+ * a submitter that is about as fast as the workers. The tasks are safe as long as one worker is
+ * awake; more than that is speed, and may fail. */
 static int find_workers(struct pool *pool, size_t n, struct worker **taken)
 {
     if (pool->n_searching)
@@ -132,7 +132,7 @@ static int find_workers(struct pool *pool, size_t n, struct worker **taken)
         return error;
     *taken = take_idle(pool, idle);
     for (struct worker *w = *taken; w; w = w->to_wake) {
-        w->searching = true;
+        w->searching = w->relays = true;
         pool->n_searching++;
     }
     return 0;
@@ -406,9 +406,9 @@ static soon_future *find_task(struct worker *self, bool *leave)
     bool parked = false;
 
     soon__lock_acquire(&pool->lock);
-    bool searching = self->searching;
-    pool->n_searching -= searching;
-    self->searching = false;
+    bool relays = self->relays;
+    pool->n_searching -= self->searching;
+    self->searching = self->relays = false;
     /* A spare whose reason has woken up leaves what it was woken for, if
      * anything, to another. */
     bool surplus = soon__awake(pool) > pool->max_workers;
@@ -422,8 +422,8 @@ static soon_future *find_task(struct worker *self, bool *leave)
     if (*leave) {
         soon__decide_to_leave(self);
         if (soon__has_work(pool))
-            taken = take_idle(pool, 1);
-    } else if (f && searching && soon__has_work(pool)) {
+            find_workers(pool, 1, &taken);
+    } else if (f && relays && soon__has_work(pool)) {
         find_workers(pool, 1, &taken); /* may fail: this one is awake */
     } else if (!f) {
         push_idle(self);

@@ -176,6 +176,7 @@ int soon__worker_start(struct pool *pool)
     memset(self, 0, sizeof *self);
     struct worker **link = place(pool, &self->number);
     self->pool = pool;
+    self->relays = true;
     soon_executor_hold(&pool->ex);
     int error = soon__thread_start(&thread, pool->stack_size, worker_main, self);
     if (error) {
