@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { NAME_SIZE = 16 }; /* TASK_COMM_LEN */
@@ -56,6 +57,17 @@ void soon__thread_name(const char *base, unsigned number)
     pthread_setname_np(pthread_self(), name);
 }
 
+/* The first thread's stack grows on demand, down to its limit; glibc takes the
+ * next mapping below for the end, which under valgrind lies close. */
+static uintptr_t main_stack_low(uintptr_t low, size_t size)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= low + size)
+        return 0;
+    return limit.rlim_cur > size ? low + size - limit.rlim_cur : low;
+}
+
 uintptr_t soon__thread_stack_low(void)
 {
     pthread_attr_t attr;
@@ -66,5 +78,7 @@ uintptr_t soon__thread_stack_low(void)
         return 0;
     int error = pthread_attr_getstack(&attr, &low, &size);
     pthread_attr_destroy(&attr);
-    return error ? 0 : (uintptr_t)low;
+    if (error)
+        return 0;
+    return getpid() == gettid() ? main_stack_low((uintptr_t)low, size) : (uintptr_t)low;
 }
