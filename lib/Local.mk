@@ -14,10 +14,26 @@ soon_sources = \
 	lib/os/inject.h \
 	lib/os/lock.c \
 	lib/os/lock.h \
+	lib/os/object.c \
+	lib/os/object.h \
+	lib/os/own_fd.c \
+	lib/os/own_fd.h \
+	lib/os/packet.c \
+	lib/os/packet.h \
+	lib/os/poll.c \
+	lib/os/poll.h \
+	lib/os/process.c \
+	lib/os/process.h \
+	lib/os/segment.h \
+	lib/os/shm.c \
+	lib/os/shm.h \
 	lib/os/spin.c \
 	lib/os/spin.h \
+	lib/os/symbol.c \
+	lib/os/symbol.h \
 	lib/os/thread.c \
 	lib/os/thread.h \
+	lib/os/twin.c \
 	lib/core/as_completed.c \
 	lib/core/batch.c \
 	lib/core/batch.h \

@@ -221,3 +221,16 @@ unsigned soon__cpus(void)
 
     return soon__cpus_from(&here, affinity());
 }
+
+unsigned soon__workers_default(void)
+{
+    const char *text = getenv("SOON_MAX_WORKERS");
+    char *end;
+
+    if (!text)
+        return soon__cpus();
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    bool sound = *text && *end == '\0' && !errno && n >= 1 && n <= SOON__WORKERS_MAX;
+    return sound ? (unsigned)n : 0;
+}

@@ -21,4 +21,10 @@ unsigned soon__cpus_from(const struct soon__cpus_paths *paths, unsigned affinity
 /* The same for this process. */
 unsigned soon__cpus(void);
 
+/* Workers of a pool whose options don't say how many: SOON_MAX_WORKERS of the
+ * environment, or soon__cpus(); 0 if the former is no number from 1 to
+ * SOON__WORKERS_MAX. */
+unsigned soon__workers_default(void);
+enum { SOON__WORKERS_MAX = 65536 };
+
 #endif

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)
+static int futex_wait(const soon__futex *word, int operation, uint32_t expected, soon_ns deadline)
 {
     int saved = errno;
     struct timespec at, *until = NULL;
@@ -24,17 +24,36 @@ int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadlin
         until = &at;
     }
     /* FUTEX_WAIT_BITSET is the variant whose timeout is absolute. */
-    long r = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL,
-                     FUTEX_BITSET_MATCH_ANY);
+    long r = syscall(SYS_futex, word, operation, expected, until, NULL, FUTEX_BITSET_MATCH_ANY);
     int result = r < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
     errno = saved;
     return result;
 }
 
-void soon__futex_wake(const soon__futex *word, int n)
+static void futex_wake(const soon__futex *word, int operation, int n)
 {
     int saved = errno;
 
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+    syscall(SYS_futex, word, operation, n, NULL, NULL, 0);
     errno = saved;
+}
+
+int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)
+{
+    return futex_wait(word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline);
+}
+
+void soon__futex_wake(const soon__futex *word, int n)
+{
+    futex_wake(word, FUTEX_WAKE_PRIVATE, n);
+}
+
+int soon__futex_wait_shared(const soon__futex *word, uint32_t expected, soon_ns deadline)
+{
+    return futex_wait(word, FUTEX_WAIT_BITSET, expected, deadline);
+}
+
+void soon__futex_wake_shared(const soon__futex *word, int n)
+{
+    futex_wake(word, FUTEX_WAKE, n);
 }

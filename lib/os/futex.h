@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Futexes: sleep until a word changes (futex(2), process-private).
+ * Futexes: sleep until a word changes (futex(2)), within a process or, with
+ * the word in memory that processes share, between them.
  *
  * Why not condition variables: glibc 2.36 can still lose a wake-up in them
  * (BZ 25847), and a futex costs its user one word.
@@ -21,5 +22,9 @@ int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadlin
  * now: the kernel then finds no sleeper, or wakes a stranger for nothing,
  * which every waiter here allows for. */
 void soon__futex_wake(const soon__futex *word, int n);
+
+/* The same between processes. */
+int soon__futex_wait_shared(const soon__futex *word, uint32_t expected, soon_ns deadline);
+void soon__futex_wake_shared(const soon__futex *word, int n);
 
 #endif

@@ -8,7 +8,7 @@
 static struct {
     atomic_long countdown; /* Sync: atomic; 0 is off */
     atomic_bool fired;     /* Sync: atomic */
-} points[SOON__INJECT_EVENTFD + 1];
+} points[SOON__INJECT_POINTS];
 
 void soon__inject_after(enum soon__inject_point point, long n)
 {

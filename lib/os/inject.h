@@ -10,7 +10,18 @@
 
 #include <soon/base.h>
 
-enum soon__inject_point { SOON__INJECT_ALLOC, SOON__INJECT_THREAD, SOON__INJECT_EVENTFD };
+enum soon__inject_point {
+    SOON__INJECT_ALLOC,
+    SOON__INJECT_THREAD,
+    SOON__INJECT_EVENTFD,
+    SOON__INJECT_MEMFD,
+    SOON__INJECT_MMAP,
+    SOON__INJECT_SOCKET,
+    SOON__INJECT_FORK, /* also a twin, and a child that executes a program */
+    SOON__INJECT_PIDFD,
+    SOON__INJECT_SIGNALFD,
+    SOON__INJECT_POINTS, /* how many there are */
+};
 
 #ifdef SOON_INJECT
 

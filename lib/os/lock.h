@@ -11,8 +11,8 @@
  * Ranks: a thread takes locks only in this order, and at most one of a kind
  * (a fork, around which all the process-wide ones are taken, goes the same way).
  *
- *     imap's turn > pool or loop > a future's hook stripe > blocked threads
- *     > as_completed > timer, tallies
+ *     imap's turn > a process pool's collecting > pool or loop > a future's hook stripe > blocked
+ * threads > as_completed > timer, tallies
  */
 #ifndef SOON_OS_LOCK_H
 #define SOON_OS_LOCK_H

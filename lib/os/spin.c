@@ -4,7 +4,7 @@
 #include "os/clock.h"
 #include "os/cpus.h"
 
-enum { SPIN_NS = 5000, ROUND = 16 };
+enum { ROUND = 16 };
 
 /* 0 not known yet, 1 no, 2 yes. */
 static _Atomic int worthwhile; /* Sync: atomic */
@@ -14,6 +14,12 @@ void soon__spin_prepare(void)
     /* relaxed, both: the answer is the same whoever finds it. */
     if (!atomic_load_explicit(&worthwhile, memory_order_relaxed))
         atomic_store_explicit(&worthwhile, soon__cpus() > 1 ? 2 : 1, memory_order_relaxed);
+}
+
+bool soon__spin_pays(void)
+{
+    /* relaxed: as in soon__spin_prepare(). */
+    return atomic_load_explicit(&worthwhile, memory_order_relaxed) == 2;
 }
 
 static bool is_set(const soon__futex *word, uint32_t mask)
@@ -27,10 +33,10 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
     bool set = is_set(word, mask);
 
     /* relaxed: it guards nothing but CPU time. */
-    if (set || atomic_load_explicit(&worthwhile, memory_order_relaxed) != 2 ||
+    if (set || !soon__spin_pays() ||
         atomic_flag_test_and_set_explicit(&place->taken, memory_order_relaxed))
         return set;
-    soon_ns end = soon__now() + SPIN_NS;
+    soon_ns end = soon__now() + SOON__SPIN_NS;
     if (end > deadline)
         end = deadline;
     do

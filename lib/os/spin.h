@@ -26,6 +26,11 @@ void soon__spin_prepare(void);
  * past deadline. True if one is, read with acquire. */
 bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, soon_ns deadline);
 
+/* Does spinning pay here, as soon__spin_prepare() found? For loops that spin on
+ * something else, at most for SOON__SPIN_NS. */
+bool soon__spin_pays(void);
+enum { SOON__SPIN_NS = 5000 };
+
 /* For a few rounds of a short critical section's length. */
 static inline void soon__pause(void)
 {

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -57,6 +58,18 @@ void soon__thread_name(const char *base, unsigned number)
     pthread_setname_np(pthread_self(), name);
 }
 
+/* Is this the stack that the process began with? The kernel put some bytes
+ * above it, past arguments and environment, which are a few MiB at most; every
+ * other stack is much further down. Not who asks tells: a process that a thread
+ * forked has that thread's stack, and is its own first thread. */
+static bool is_first_stack(uintptr_t low, size_t size)
+{
+    const uintptr_t arguments_max = 16 << 20;
+    uintptr_t above = getauxval(AT_RANDOM);
+
+    return above >= low && (above - low < size || above - low - size < arguments_max);
+}
+
 /* The first thread's stack grows on demand, down to its limit; glibc takes the
  * next mapping below for the end, which under valgrind lies close. */
 static uintptr_t main_stack_low(uintptr_t low, size_t size)
@@ -80,5 +93,6 @@ uintptr_t soon__thread_stack_low(void)
     pthread_attr_destroy(&attr);
     if (error)
         return 0;
-    return getpid() == gettid() ? main_stack_low((uintptr_t)low, size) : (uintptr_t)low;
+    return is_first_stack((uintptr_t)low, size) ? main_stack_low((uintptr_t)low, size)
+                                                : (uintptr_t)low;
 }

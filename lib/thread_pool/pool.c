@@ -12,10 +12,7 @@
 #include "os/cpus.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum { WORKERS_MAX = 65536 };
 
 static struct pool *pool_of(soon_executor *ex)
 {
@@ -136,29 +133,15 @@ static const struct soon_executor_ops ops = {
     .stats = stats,
 };
 
-/* SOON_MAX_WORKERS, or what the machine allows; 0 if the former makes no
- * sense. */
-static unsigned default_workers(void)
-{
-    const char *text = getenv("SOON_MAX_WORKERS");
-    char *end;
-
-    if (!text)
-        return soon__cpus();
-    errno = 0;
-    long n = strtol(text, &end, 10);
-    return *text && *end == '\0' && !errno && n >= 1 && n <= WORKERS_MAX ? (unsigned)n : 0;
-}
-
 static int configure(struct pool *pool, const soon_thread_pool_options *o)
 {
-    pool->max_workers = o->max_workers ? o->max_workers : default_workers();
+    pool->max_workers = o->max_workers ? o->max_workers : soon__workers_default();
     pool->min_workers = o->min_workers;
     pool->idle_timeout = o->idle_timeout ? o->idle_timeout : SOON_SECONDS(60);
     pool->stack_size = o->stack_size;
     pool->initializer = o->initializer;
     pool->finalizer = o->finalizer;
-    if (pool->max_workers < 1 || pool->max_workers > WORKERS_MAX ||
+    if (pool->max_workers < 1 || pool->max_workers > SOON__WORKERS_MAX ||
         pool->min_workers > pool->max_workers || soon__thread_stack_size(&pool->stack_size) != 0 ||
         (!o->init_arg && o->init_arg_len))
         return -EINVAL;

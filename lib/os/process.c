@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/process.h"
+
+#include "os/inject.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TITLE_SIZE = 16 }; /* TASK_COMM_LEN */
+
+pid_t soon__process_fork(void)
+{
+    if (soon__inject(SOON__INJECT_FORK))
+        return -EAGAIN;
+    pid_t pid = fork();
+    return pid < 0 ? -errno : pid;
+}
+
+bool soon__process_dies_with(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* The signal comes only for a parent that ends from here on. */
+    return getppid() == parent;
+}
+
+void soon__process_own_group(pid_t child)
+{
+    setpgid(child, child);
+}
+
+/* ---- signals ---- */
+
+void soon__signals_block(sigset_t *before)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void soon__signals_restore(const sigset_t *before)
+{
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+static void act(int signal, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+
+    sigaction(signal, &action, NULL);
+}
+
+static void plain_signals(void)
+{
+    struct sigaction action;
+
+    for (int signal = 1; signal < _NSIG; signal++)
+        if (sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_IGN &&
+            action.sa_handler != SIG_DFL)
+            act(signal, SIG_DFL);
+    act(SIGCHLD, SIG_DFL);
+    act(SIGINT, SIG_IGN);
+}
+
+bool soon__process_settle(pid_t parent)
+{
+    sigset_t none;
+
+    if (!soon__process_dies_with(parent))
+        return false;
+    setpgid(0, 0);
+    plain_signals();
+    sigemptyset(&none);
+    soon__signals_restore(&none);
+    return true;
+}
+
+/* ---- a process seen from elsewhere ---- */
+
+int soon__process_open(pid_t pid)
+{
+    if (soon__inject(SOON__INJECT_PIDFD))
+        return -EMFILE;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+int soon__process_signal(int pidfd, int signal)
+{
+    int saved = errno, error = 0;
+
+    if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0)
+        error = -errno;
+    errno = saved;
+    return error;
+}
+
+/* ---- children ---- */
+
+static sigset_t sigchld(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    return set;
+}
+
+int soon__process_bell(void)
+{
+    sigset_t set = sigchld();
+
+    if (soon__inject(SOON__INJECT_SIGNALFD))
+        return -EMFILE;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+/* The program may ignore SIGCHLD, and then children vanish before anybody has
+ * seen how they ended. A blocked signal of default action waits for signalfd.
+ *
+ * Not by sigaction(), of which the sanitizers keep an account in memory that a
+ * twin shares with the program. The kernel's table is the twin's own. An
+ * action of zero words is SIG_DFL without flags, however they are laid out. */
+void soon__process_hear(void)
+{
+    static const uintptr_t default_action[16];
+
+    syscall(SYS_rt_sigaction, SIGCHLD, default_action, NULL, _NSIG / 8);
+}
+
+bool soon__process_await(int bell, int fd, bool input)
+{
+    struct pollfd poll_fd[] = {{.fd = bell, .events = POLLIN},
+                               {.fd = fd, .events = input ? POLLIN : 0}};
+    struct signalfd_siginfo info;
+
+    while (poll(poll_fd, 2, -1) <= 0)
+        ;
+    while (read(bell, &info, sizeof info) > 0)
+        ;
+    return !(poll_fd[1].revents & (POLLHUP | POLLERR | POLLNVAL));
+}
+
+pid_t soon__process_ended(struct soon__exit *how)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return -ECHILD;
+    if (info.si_pid == 0)
+        return 0;
+    bool exited = info.si_code == CLD_EXITED;
+    how->code = exited ? info.si_status : 0;
+    how->signal = exited ? 0 : info.si_status;
+    return info.si_pid;
+}
+
+void soon__process_continue(pid_t pid)
+{
+    kill(pid, SIGCONT);
+}
+
+void soon__process_kill(pid_t pid)
+{
+    kill(pid, SIGKILL); /* it may have left its group */
+    kill(-pid, SIGKILL);
+}
+
+void soon__process_bury(pid_t pid)
+{
+    siginfo_t info;
+
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
+        ;
+    /* Until it is reaped nobody else gets its number, as a process or a group. */
+    kill(-pid, SIGKILL);
+    waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG);
+}
+
+/* ---- names and limits ---- */
+
+void soon__process_title(const char *title)
+{
+    prctl(PR_SET_NAME, title);
+}
+
+void soon__process_name(const char *base, unsigned number)
+{
+    char title[TITLE_SIZE], suffix[TITLE_SIZE];
+    size_t tail = (size_t)snprintf(suffix, sizeof suffix, "-%u", number);
+    size_t head = strnlen(base, sizeof title - 1 - tail);
+
+    memcpy(title, base, head);
+    memcpy(title + head, suffix, tail + 1);
+    soon__process_title(title);
+}
+
+static int address_space(uintmax_t *bytes)
+{
+    uintmax_t pages;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (!file)
+        return -errno;
+    int n = fscanf(file, "%" SCNuMAX, &pages);
+    fclose(file);
+    if (n != 1)
+        return -EIO;
+    *bytes = pages * (uintmax_t)sysconf(_SC_PAGESIZE);
+    return 0;
+}
+
+int soon__process_limit_memory(size_t more)
+{
+    struct rlimit limit;
+    uintmax_t now = 0;
+
+    int error = address_space(&now);
+    if (error)
+        return error;
+    if (getrlimit(RLIMIT_AS, &limit) < 0)
+        return -errno;
+    rlim_t most = more < RLIM_INFINITY - now ? (rlim_t)(now + more) : RLIM_INFINITY;
+    if (most < limit.rlim_max) /* as well, so that a task can't undo it */
+        limit.rlim_max = most;
+    if (most < limit.rlim_cur)
+        limit.rlim_cur = most;
+    return setrlimit(RLIMIT_AS, &limit) < 0 ? -errno : 0;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes that share memory with their parent: the twin, and a child on its
+ * way to execute a program. Both run on stack that their parent's thread has
+ * but does not use, far enough below what it uses itself:
+ *
+ *     | thread ... | GAP | twin ... | GAP | child ... |   stack's end
+ *
+ * The gaps are for what the sleeping thread still does: the call it sleeps in,
+ * and libc's own signal handlers, which cannot be blocked. Since this is the
+ * stack of a thread that they know, the sanitizers have no objection.
+ *
+ * errno and all other thread-local storage is the thread's too. It looks at
+ * none of it until the process that it has made is gone.
+ */
+#include "os/clock.h"
+#include "os/futex.h"
+#include "os/inject.h"
+#include "os/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ThreadSanitizer takes clone() for fork(), whose child has memory of its own,
+ * and resets in the child what it knows of threads. libc's other name for it
+ * is left alone. */
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if defined __SANITIZE_THREAD__ || __has_feature(thread_sanitizer)
+int __clone(int (*run)(void *), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
+
+enum {
+    GAP = 64 << 10,
+    LEAST_STACK = 1 << 20,
+};
+
+size_t soon__process_twin_stack(void)
+{
+    pthread_attr_t attr;
+    size_t size = 0;
+
+    if (pthread_getattr_default_np(&attr) == 0) {
+        pthread_attr_getstacksize(&attr, &size);
+        pthread_attr_destroy(&attr);
+    }
+    return size < LEAST_STACK ? LEAST_STACK : size;
+}
+
+/* Where the stack of a process may begin that the caller is about to make. */
+static __attribute__((noinline)) void *stack_below(void)
+{
+    return (void *)(((uintptr_t)__builtin_frame_address(0) - GAP) & ~(uintptr_t)63);
+}
+
+/* ---- the twin ---- */
+
+struct twin {
+    void (*run)(void *arg);
+    void *arg;
+    pid_t parent;
+};
+
+static int live(void *arg)
+{
+    const struct twin *twin = arg;
+
+    if (soon__process_dies_with(twin->parent))
+        twin->run(twin->arg);
+    return 0;
+}
+
+/* It is not waited for by any wait that leaves out __WALL and __WCLONE, as the
+ * program's do. One that does not may have reaped it already. */
+static void reap(pid_t pid)
+{
+    siginfo_t info;
+
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+        ;
+}
+
+int soon__process_twin(void (*run)(void *arg), void *arg, _Atomic pid_t *pid)
+{
+    struct twin twin = {.run = run, .arg = arg, .parent = getpid()};
+    soon__futex lives = 1; /* the kernel clears it when the twin lets go of the memory */
+    int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+
+    if (soon__inject(SOON__INJECT_FORK))
+        return -EAGAIN;
+    pid_t made = clone(live, stack_below(), flags, &twin, pid, NULL, &lives);
+    if (made < 0)
+        return -errno;
+    while (atomic_load(&lives))
+        soon__futex_wait_shared(&lives, 1, SOON__NEVER);
+    reap(made);
+    atomic_store(pid, 0);
+    return 0;
+}
+
+/* ---- a child on its way to execute a program ---- */
+
+struct program {
+    const char *path;
+    char *const *argv;
+    char *const *envp;
+    const int *keep;
+    unsigned n;
+    pid_t parent;
+    int error; /* why it does not run; nobody writes it who goes on */
+};
+
+/* Its descriptors and signals are its own; what it writes to memory the parent
+ * finds there. */
+static int execute(void *arg)
+{
+    struct program *program = arg;
+
+    if (!soon__process_dies_with(program->parent))
+        return 0;
+    soon__process_own_group(0);
+    for (unsigned i = 0; i < program->n; i++)
+        if (fcntl(program->keep[i], F_SETFD, 0) < 0) {
+            program->error = -errno;
+            return 0;
+        }
+    execve(program->path, program->argv, program->envp);
+    program->error = -errno;
+    return 0;
+}
+
+pid_t soon__process_spawn(const char *path, char *const argv[], char *const envp[], const int *keep,
+                          unsigned n)
+{
+    struct program program = {
+        .path = path, .argv = argv, .envp = envp, .keep = keep, .n = n, .parent = getpid()};
+    siginfo_t info;
+
+    if (soon__inject(SOON__INJECT_FORK))
+        return -EAGAIN;
+    /* CLONE_VFORK: returns when it has executed the program, or ended. */
+    pid_t pid = clone(execute, stack_below(), CLONE_VM | CLONE_VFORK | SIGCHLD, &program);
+    if (pid < 0)
+        return -errno;
+    if (program.error == 0)
+        return pid;
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
+        ;
+    return program.error;
+}
