@@ -53,6 +53,9 @@ enum {
                                 word: while a task is in flight a worker thread has a hold, and it
                                 keeps that until the executor is closed, its queue is empty and
                                 soon_executor_drain() returned 0 */
+    SOON_BACKEND_REMOTE = 4, /* tasks begin and run where the library does not see it: the ops from
+                                look on are set, each future holds the executor until it is freed,
+                                and timeouts are the backend's */
 };
 
 /* A flag of ops->close: no user has a reference any more, so no call will
@@ -105,6 +108,43 @@ struct soon_executor_ops {
      * workers_*, stolen, memory. */
     void (*stats)(soon_executor *ex, soon_stats *out);
 
+    /* From here on: needed with SOON_BACKEND_REMOTE, else unused. f may have
+     * been done for a while when one of these is called. */
+
+    /* f is pending as far as the library knows: if it has begun the backend
+     * says so with soon_future_set_running_or_notify_cancel(). f NULL: the
+     * same of every future; and the next one that begins after this is told
+     * without being asked, since somebody waits for room in the queue. */
+    void (*look)(soon_executor *ex, soon_future *f);
+
+    /* f, so far pending, is being cancelled, and nobody else can claim it. True:
+     * it has not begun, and will not. False: it has; then it is running from
+     * here on. Called before withdrawn. Who completes f waits for the answer,
+     * so that is not done with a lock that this takes. */
+    bool (*recall)(soon_executor *ex, soon_future *f);
+
+    /* f, which runs, is asked to stop: soon_call_cancelled() turns true there. */
+    void (*ask)(soon_executor *ex, soon_future *f);
+
+    /* What the call of f last said with soon_call_progress(), if f runs now.
+     * False: nothing known. */
+    bool (*progress)(soon_executor *ex, soon_future *f, uint64_t *done, uint64_t *total);
+
+    /* A value lent with soon_future_lend() is needed no more. Once each, also
+     * long after the executor was shut down; not in a forked child. */
+    void (*give_back)(soon_executor *ex, const void *value, size_t len, void *token);
+
+    /* Optional. A worker could never find fn: submit fails with -ENOENT. 0 or
+     * -ENOENT; message[0..size) receives a sentence. Quick when called again
+     * with the same fn. */
+    int (*find)(soon_executor *ex, soon_fn *fn, char *message, size_t size);
+
+    /* Optional. The calling thread is about to sleep until f is done, or until
+     * deadline (CLOCK_MONOTONIC; INT64_MAX: never): the backend may use it for
+     * a few microseconds to that end. The thread may hold locks of the
+     * program's: callbacks are to run in another one (soon_callbacks_take()). */
+    void (*assist)(soon_executor *ex, soon_future *f, soon_ns deadline);
+
     void (*reserved[4])(void);
 };
 
@@ -139,6 +179,14 @@ SOON_API int soon_executor_drain(soon_executor *ex, soon_ns deadline);
  * -ENOTRECOVERABLE, also a blocked one. Failing the futures it holds is the
  * backend's. */
 SOON_API void soon_executor_break(soon_executor *ex);
+
+/* The same, with a sentence that soon_last_error() then gives; copied. The
+ * first one stays. */
+SOON_API void soon_executor_break_because(soon_executor *ex, const char *sentence);
+
+/* What soon_last_error() says in the calling thread from here on; copied.
+ * NULL, or no memory: "". */
+SOON_API void soon_set_last_error(const char *sentence);
 
 /* Is this process a fork of the one that made ex? A worker that finds itself
  * in one (its task forked) has nothing left to work for. */
@@ -194,6 +242,75 @@ SOON_API void soon_future_task(const soon_future *f, soon_task *task);
  * soon_future_set_result(). */
 SOON_API int soon_future_set_failure(soon_future *f, const soon_error *error);
 
+/* Is f pending, with nobody about to cancel or complete it? A glance, for a
+ * backend that looks through its queue: asks no backend. */
+SOON_API bool soon_future_unclaimed(const soon_future *f);
+
+/* A word of the backend's own in a future that it holds and that is in no
+ * chain or queue (it shares the link's place). 4-byte aligned. place gives
+ * NULL for a future that was not given one since it left a queue. Guarded by
+ * whatever guards the backend's queue. */
+SOON_API void soon_future_set_place(soon_future *f, void *place);
+SOON_API void *soon_future_place(const soon_future *f);
+
+/* Finishes f with a result that stays where it is, aligned to 16, until f is
+ * freed: then ops->give_back(ex, value, len, token). Only for futures of an
+ * executor with SOON_BACKEND_REMOTE. 0; -EINVAL; -ENOMEM; -EALREADY, -EBUSY as
+ * soon_future_set_result(); then the value is not given back. */
+SOON_API int soon_future_lend(soon_future *f, const void *value, size_t len, void *token);
+
+/* What soon_future_progress() says of f from here on, when ops->progress does
+ * not. Without memory it is forgotten. */
+SOON_API void soon_future_set_progress(soon_future *f, uint64_t done, uint64_t total);
+
+/* Instead of resume: callbacks that came due in the calling thread since defer
+ * are its no longer. What it returns, NULL for none, is given to
+ * soon_callbacks_put() in the thread that is to run them. */
+SOON_API SOON_NODISCARD void *soon_callbacks_take(bool before);
+SOON_API void soon_callbacks_put(void *taken);
+
+/* Are there callbacks that soon_callbacks_resume() would run? For a backend
+ * that hands its duties to another thread first. */
+SOON_API bool soon_callbacks_due(void);
+
+/* ---- a task in another process ---- */
+
+/* How a future's argument is to be taken (it may be one item or a map's chunk
+ * of them), for soon_port_call() in the process where it runs. */
+SOON_API unsigned soon_future_manner(const soon_future *f);
+
+/* What a call needs of the process it runs in. buffer and unbuffer are called
+ * in the thread that runs the task, the others in any thread of the task's. */
+struct soon_port {
+    void *room;       /* where a small result goes, aligned to 16 */
+    size_t room_size; /* how large that may be */
+
+    /* len bytes for a larger one, aligned to 16, or NULL. The one before, if
+     * any, is given back after it with unbuffer. */
+    void *(*buffer)(struct soon_port *port, size_t len);
+    void (*unbuffer)(struct soon_port *port, void *buffer);
+
+    bool (*cancelled)(struct soon_port *port); /* has the task been asked to stop? */
+    void (*progress)(struct soon_port *port, uint64_t done, uint64_t total);
+    uint64_t reserved[4];
+};
+
+/* How a call ended. */
+struct soon_outcome {
+    int code;           /* 0, or the task's error */
+    const void *value;  /* code 0: the result: in port->room, or what port->buffer gave */
+    size_t value_len;   /* its length */
+    char message[4096]; /* code not 0: what soon_fail() said, or "" */
+};
+
+/* Runs fn as a task in the calling thread. What it returns lies in *outcome;
+ * a buffer there is the caller's to give back. -ENOMEM in outcome->code where
+ * a result could not be had. */
+SOON_API void soon_port_call(struct soon_port *port, soon_fn *fn, unsigned manner, const void *arg,
+                             size_t arg_len, struct soon_outcome *outcome);
+
+/* ---- queues ---- */
+
 /* A queue of futures by priority, first-in first-out within each, with
  * ageing: a lane that was passed over 64 times while it had work is served
  * next. Not synchronised: guard it with a lock of your own. Zero-initialise.
@@ -215,6 +332,10 @@ SOON_API soon_future *soon_task_queue_pop(struct soon_task_queue *queue);
 /* The same, and if its priority is NORMAL with up to max - 1 of those behind
  * it, as a chain. Lower lanes have been passed over once for each. */
 SOON_API soon_future *soon_task_queue_pop_chain(struct soon_task_queue *queue, size_t max);
+
+/* Puts a future back in front of those of its priority: it was taken and has
+ * not been run after all. */
+SOON_API void soon_task_queue_return(struct soon_task_queue *queue, soon_future *f);
 
 /* Unlinks every future that is no longer pending and returns them as a chain
  * whose references the caller drops: keeps a queue in which much is cancelled

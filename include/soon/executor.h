@@ -53,15 +53,16 @@ typedef struct soon_task {
  *   out           receives a reference the caller owns; NULL: detached
  *
  * What the caller wrote before happens-before the function runs. Blocks only
- * on a full queue under SOON_BLOCK, and runs tasks only under
- * SOON_CALLER_RUNS or on an inline executor. From a task of the same pool a
- * submit that blocks on a full queue counts as a wait: the pool starts a spare worker if it
+ * on a full queue under SOON_BLOCK, and while a process pool starts its first
+ * worker; runs tasks only under SOON_CALLER_RUNS or on an inline executor. From a task of the same
+ * pool a submit that blocks on a full queue counts as a wait: the pool starts a spare worker if it
  * would stall.
  *
  * 0; -EINVAL; -ENOMEM; -ESHUTDOWN after shutdown began, also for a submit
  * that was blocked; -EAGAIN: queue full under SOON_REJECT, or no worker can
  * be started; -ENOTRECOVERABLE: broken pool, or an executor made before a
- * fork. On failure *out is untouched and nothing was submitted. */
+ * fork; -ENOENT: a function that the workers cannot find. soon_last_error()
+ * says more of the last two. On failure *out is untouched and nothing was submitted. */
 SOON_API int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
                          soon_future **out);
 
@@ -136,6 +137,10 @@ typedef struct soon_thread_pool_options {
  * 0; -EINVAL; -ENOMEM. -EINVAL also for a SOON_MAX_WORKERS that is not a
  * number from 1 to 65536. */
 SOON_API int soon_thread_pool_new(const soon_thread_pool_options *options, soon_executor **out);
+
+/* A sentence on why the last call of this thread that said so in its contract
+ * failed, or "": soon_submit() and its kin with -ENOENT or -ENOTRECOVERABLE. Valid until the thread's next such failure. */
+SOON_API const char *soon_last_error(void);
 
 /* ---- in the submitting thread ---- */
 

@@ -12,7 +12,8 @@
 SOON_BEGIN_DECLS
 
 typedef struct soon_map_options {
-    size_t chunk_size;  /* items a task; 0: chosen, in a map about 4 tasks a worker, in an imap 1 */
+    size_t chunk_size;  /* items a task; 0: chosen, in an imap 1, in a map about 4 tasks a worker,
+                           or more where a task would get over 512 KiB */
     size_t buffer_size; /* soon_imap: items pulled ahead of the reader; 0: 2 x workers x chunk */
     soon_ns timeout;    /* for the whole map, or from soon_imap_new() on; 0: none */
     bool unordered;     /* soon_imap: results as they complete */
@@ -35,7 +36,8 @@ typedef struct soon_map_options {
  * 0, or the error of the failed item with the lowest index among those that
  * ran (the item's own code, of any sign). -ETIMEDOUT past options->timeout:
  * the rest is cancelled, and what runs is not waited for. Errors of
- * soon_submit(); -EINVAL, also for sizes that overflow; -ENOMEM; -EDEADLK. */
+ * soon_submit(); -EINVAL, also for sizes that overflow; -ENOMEM; -EDEADLK;
+ * -EBADMSG: what a worker process sent as results of a chunk makes no sense. */
 SOON_API int soon_map(soon_executor *ex, soon_fn *fn, const void *items, size_t item_size,
                       size_t count, void *results, size_t result_size,
                       const soon_map_options *options);
@@ -59,9 +61,10 @@ SOON_API int soon_imap_new(soon_executor *ex, soon_fn *fn, soon_source_fn *next,
  * and *value points at *len bytes, aligned to 16, until the next call of next or free. 0 at the
  * end. < 0: an item's error (a positive code negated), in its place among
  * the results; a source's error after the items before it; -ETIMEDOUT past
- * options->timeout; an error of soon_submit(), -EDEADLK, -ENOMEM. After an error the
+ * options->timeout; an error of soon_submit(), -EDEADLK, -ENOMEM; -EBADMSG for a chunk whose
+ * results make no sense. After an error the
  * rest is cancelled and the next call returns 0, unless keep_going is set and
- * it was an item's. -EINVAL; -ENOTRECOVERABLE in a forked child. Threads take
+ * it was an item's or a chunk's. -EINVAL; -ENOTRECOVERABLE in a forked child. Threads take
  * turns; from inside its own source or one of its tasks that runs in place: -EDEADLK. */
 SOON_API int soon_imap_next(soon_imap *it, const void **value, size_t *len);
 

@@ -19,7 +19,8 @@ struct item {
     uint64_t unused;
 };
 
-struct result {
+/* It is read where it lies, among bytes. */
+struct __attribute__((may_alias)) result {
     uint64_t len;
     int32_t code;
     uint32_t unused;
@@ -96,6 +97,15 @@ void soon__batch_set_cookie(struct soon__batch *batch, uint64_t cookie)
     ((struct header *)(void *)batch->bytes)->cookie = cookie;
 }
 
+size_t soon__batch_items_within(size_t len, size_t item_len)
+{
+    size_t left = len - sizeof(struct header);
+
+    if (item_len >= left - sizeof(struct item))
+        return 1;
+    return left / (sizeof(struct item) + soon__round16(item_len));
+}
+
 uint64_t soon__batch_cookie(const soon_future *f)
 {
     size_t len;
@@ -133,9 +143,9 @@ static bool extend(struct soon__blob **out, size_t more)
 static bool keep(struct soon__blob **out, soon_call *call, int code)
 {
     const char *message = call->message ? call->message : soon__text(code);
-    bool inside = code == 0 && !call->value;
-    const void *bytes = code ? (const void *)message : call->value ? call->value->bytes : NULL;
-    size_t len = code ? strlen(message) + 1 : call->value ? call->value->len : call->value_len;
+    bool inside = code == 0 && !call->result.blob;
+    const void *bytes = code ? message : soon__result_bytes(call);
+    size_t len = code ? strlen(message) + 1 : call->result.len;
     struct result head = {.len = len, .code = code};
 
     if (len > SIZE_MAX / 4 || (!inside && !extend(out, sizeof head + soon__round16(len))))
@@ -160,6 +170,7 @@ static int run_item(soon_call *chunk, soon_fn *fn, const void *item, size_t len,
     if (*lost)
         return 0;
     soon__call_init(&call, chunk->future);
+    call.port = chunk->port;
     call.timer.deadline = chunk->timer.deadline;
     call.room = (*out)->bytes + (*out)->len + sizeof(struct result);
     call.room_size = ((*out)->room - (*out)->len - sizeof(struct result)) & ~(size_t)15;
@@ -169,6 +180,20 @@ static int run_item(soon_call *chunk, soon_fn *fn, const void *item, size_t len,
     *lost = !keep(out, &call, code);
     soon__call_discard(&call);
     return code;
+}
+
+/* Makes the results of all items that of the chunk; out may be NULL. */
+static int hand_over(soon_call *chunk, struct soon__blob *out)
+{
+    int error = 0;
+
+    if (chunk->buffers && out) { /* how large it would be was not known before */
+        error = soon_return(chunk, out->bytes, out->len);
+        soon__blob_free(out);
+        return error;
+    }
+    chunk->result = (struct soon__result){.blob = out};
+    return 0;
 }
 
 int soon__batch_run(soon_call *chunk, soon_fn *fn, const void *arg, size_t len)
@@ -190,19 +215,25 @@ int soon__batch_run(soon_call *chunk, soon_fn *fn, const void *arg, size_t len)
         soon__blob_free(out);
         return -ENOMEM;
     }
-    chunk->value = out;
-    return 0;
+    return hand_over(chunk, out);
 }
 
 /* ---- reading results ---- */
 
+/* They may lie where the worker that wrote them can still write: each field is
+ * read once, and then checked. */
+static struct result read_head(const unsigned char *at)
+{
+    const volatile struct result *head = (const void *)at;
+
+    return (struct result){.len = head->len, .code = head->code};
+}
+
 bool soon__batch_read(struct soon__batch_reader *reader, struct soon__batch_result *result)
 {
-    struct result head;
-
-    if (reader->left < sizeof head)
+    if (reader->left < sizeof(struct result))
         return false;
-    memcpy(&head, reader->at, sizeof head);
+    struct result head = read_head(reader->at);
     if (head.len > reader->left - sizeof head)
         return false;
     result->code = head.code;

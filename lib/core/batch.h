@@ -7,7 +7,9 @@
  *     result     for each item that ran       code, length, its result or its
  *                                             error's message
  *
- * All parts begin at multiples of 16.
+ * All parts begin at multiples of 16. Arguments are written in this process,
+ * and trusted where they are run. Results may come from one that writes
+ * nonsense, and change while they are read.
  */
 #ifndef SOON_CORE_BATCH_H
 #define SOON_CORE_BATCH_H
@@ -31,6 +33,9 @@ void soon__batch_set_cookie(struct soon__batch *batch, uint64_t cookie);
 int soon__batch_add(struct soon__batch *batch, const void *item, size_t len);
 void soon__batch_free(struct soon__batch *batch);
 
+/* How many items of item_len bytes make an argument of at most len; at least 1. */
+size_t soon__batch_items_within(size_t len, size_t item_len);
+
 uint64_t soon__batch_cookie(const soon_future *f);
 
 /* Runs fn over the items of a chunk, within the call of the chunk. */
@@ -39,11 +44,11 @@ int soon__batch_run(soon_call *call, soon_fn *fn, const void *arg, size_t len);
 /* One item's result. */
 struct soon__batch_result {
     int code;
-    const void *bytes; /* the result, or the message with its NUL */
+    const void *bytes; /* the result; or the message, which need not end in a NUL */
     size_t len;
 };
 
-/* Results being read, one after the other. */
+/* Results being read, one after the other, from at, aligned to 16. */
 struct soon__batch_reader {
     const unsigned char *at;
     size_t left;

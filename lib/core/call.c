@@ -5,7 +5,8 @@
  * A result goes straight to where it will be read: small ones into the
  * future's payload behind the argument, large ones into a blob. Nobody looks
  * there before the call is delivered, and if it never is (a deadline came
- * first) nobody ever does.
+ * first) nobody ever does. A call that came from another process has the
+ * places of its port instead.
  */
 #include "core/call.h"
 
@@ -20,11 +21,11 @@ void soon__call_init(soon_call *call, soon_future *f)
 {
     call->future = f;
     call->outer = soon__self.call;
+    call->port = call->buffers = NULL;
     call->room = f->payload + soon__arg_room(f);
     call->room_size = SOON__PAYLOAD - soon__arg_room(f);
-    call->value = NULL;
+    call->result = (struct soon__result){.len = 0};
     call->message = NULL;
-    call->value_len = 0;
     call->counted = f->executor != NULL;
     call->timer = (struct soon__timer){.future = f, .deadline = SOON__NEVER};
     if (f->flags & SOON__TIMED)
@@ -32,62 +33,78 @@ void soon__call_init(soon_call *call, soon_future *f)
             soon__deadline(atomic_load_explicit(&f->extra, memory_order_acquire)->timeout);
 }
 
+/* ---- the result ---- */
+
+/* Gets room for a result of len bytes, beside the one so far; its address, or
+ * NULL without memory. */
+static void *get_room(const soon_call *call, size_t len, struct soon__result *result)
+{
+    *result = (struct soon__result){.len = len};
+    if (len <= call->room_size)
+        return call->room;
+    if (call->buffers)
+        return result->buffer = call->buffers->buffer(call->buffers, len);
+    result->blob = soon__blob_new(len);
+    return result->blob ? result->blob->bytes : NULL;
+}
+
+static void leave_room(const soon_call *call, const struct soon__result *result)
+{
+    soon__blob_free(result->blob);
+    if (result->buffer)
+        call->buffers->unbuffer(call->buffers, result->buffer);
+}
+
+void *soon_return_buffer(soon_call *call, size_t len)
+{
+    struct soon__result result;
+
+    void *to = call ? get_room(call, len, &result) : NULL;
+    if (!to)
+        return NULL;
+    leave_room(call, &call->result);
+    call->result = result;
+    return to;
+}
+
+/* value may lie in the result that is replaced. */
+int soon_return(soon_call *call, const void *value, size_t len)
+{
+    struct soon__result result;
+
+    if (!call || (!value && len))
+        return -EINVAL;
+    void *to = get_room(call, len, &result);
+    if (!to)
+        return -ENOMEM;
+    if (len)
+        memmove(to, value, len);
+    leave_room(call, &call->result);
+    call->result = result;
+    return 0;
+}
+
 void soon__call_discard(soon_call *call)
 {
-    soon__blob_free(call->value);
+    leave_room(call, &call->result);
     soon__free_string(call->message);
 }
 
 void soon__call_deliver(soon_call *call, int code)
 {
     soon_future *f = call->future;
+    struct soon__blob *blob = call->result.blob;
 
     f->code = code;
     if (code == 0) {
-        f->value = call->value;
-        f->value_len = call->value ? SOON__OUTSIDE : (uint8_t)call->value_len;
+        f->value = blob;
+        f->value_len = blob ? SOON__OUTSIDE : (uint8_t)call->result.len;
         soon__free_string(call->message);
         return;
     }
-    soon__blob_free(call->value);
+    soon__blob_free(blob);
     if (call->message) /* soon_fail() has made sure of extra */
         soon__future_extra(f)->message = call->message;
-}
-
-/* ---- the result ---- */
-
-void *soon_return_buffer(soon_call *call, size_t len)
-{
-    struct soon__blob *blob = NULL;
-
-    if (!call)
-        return NULL;
-    if (len > call->room_size && !(blob = soon__blob_new(len)))
-        return NULL;
-    soon__blob_free(call->value);
-    call->value = blob;
-    call->value_len = blob ? 0 : len;
-    return blob ? blob->bytes : call->room;
-}
-
-int soon_return(soon_call *call, const void *value, size_t len)
-{
-    if (!call || (!value && len))
-        return -EINVAL;
-    /* value may lie in the buffer that is about to be replaced. */
-    struct soon__blob *before = call->value;
-    size_t before_len = call->value_len;
-    call->value = NULL;
-    void *to = soon_return_buffer(call, len);
-    if (!to) {
-        call->value = before;
-        call->value_len = before_len;
-        return -ENOMEM;
-    }
-    if (len)
-        memmove(to, value, len);
-    soon__blob_free(before);
-    return 0;
 }
 
 /* ---- the error ---- */
@@ -116,6 +133,8 @@ bool soon_call_cancelled(const soon_call *call)
 {
     uint32_t state = soon__state(call->future);
 
+    if (call->port)
+        return call->port->cancelled(call->port);
     if ((state & SOON__ASKED) || (state & SOON__PHASE) != SOON_RUNNING)
         return true;
     return call->timer.deadline != SOON__NEVER && soon__now() >= call->timer.deadline;
@@ -123,42 +142,79 @@ bool soon_call_cancelled(const soon_call *call)
 
 /* A sequence lock (Lameter 2005), its fields atomic: a reader that overlaps a
  * report sees an odd or a changed version and looks again. */
-int soon_call_progress(soon_call *call, uint64_t done, uint64_t total)
+void soon__report(struct soon__extra *extra, uint64_t done, uint64_t total)
 {
-    if (!call || (total && done > total))
-        return -EINVAL;
-    struct soon__extra *extra = soon__future_extra(call->future);
-    if (!extra)
-        return -ENOMEM;
     uint32_t version = atomic_load(&extra->progress_version);
+
     do /* odd: another of the task's threads is writing */
         version &= ~1u;
     while (!atomic_compare_exchange_weak(&extra->progress_version, &version, version + 1));
     /* release, both: who reads the new figure sees the odd version before it;
-     * pairs with the acquires in soon_future_progress(). */
+     * pairs with the acquires in read_report(). */
     atomic_store_explicit(&extra->progress_done, done, memory_order_release);
     atomic_store_explicit(&extra->progress_total, total, memory_order_release);
     atomic_store(&extra->progress_version, version + 2);
+}
+
+int soon_call_progress(soon_call *call, uint64_t done, uint64_t total)
+{
+    if (!call || (total && done > total))
+        return -EINVAL;
+    if (call->port) {
+        call->port->progress(call->port, done, total);
+        return 0;
+    }
+    struct soon__extra *extra = soon__future_extra(call->future);
+    if (!extra)
+        return -ENOMEM;
+    soon__report(extra, done, total);
     return 0;
+}
+
+void soon_future_set_progress(soon_future *f, uint64_t done, uint64_t total)
+{
+    struct soon__extra *extra = soon__future_extra(f);
+
+    if (extra)
+        soon__report(extra, done, total);
+}
+
+static void read_report(const soon_future *f, uint64_t *done, uint64_t *total)
+{
+    /* acquire: pairs with the release in soon__future_extra(). */
+    struct soon__extra *extra = atomic_load_explicit(&f->extra, memory_order_acquire);
+    uint32_t before, after;
+
+    *done = *total = 0;
+    if (!extra)
+        return;
+    do {
+        before = atomic_load(&extra->progress_version);
+        *done = atomic_load_explicit(&extra->progress_done, memory_order_acquire);
+        *total = atomic_load_explicit(&extra->progress_total, memory_order_acquire);
+        after = atomic_load(&extra->progress_version);
+        /* In a forked child nobody finishes a report that was half written. */
+    } while ((before != after || (before & 1)) && !soon__inherited(soon__state(f)));
+}
+
+/* While the task runs elsewhere its backend knows; the last report is left
+ * here when it ends. */
+static bool ask_backend(const soon_future *f, uint64_t *done, uint64_t *total)
+{
+    uint32_t state = soon__state(f);
+
+    return soon__is_remote(f) && !(state & SOON__DONE) && !soon__inherited(state) &&
+           f->executor->ops->progress(f->executor, (soon_future *)(uintptr_t)f, done, total);
 }
 
 int soon_future_progress(const soon_future *f, uint64_t *done, uint64_t *total)
 {
-    uint64_t d = 0, t = 0;
-    uint32_t before, after;
+    uint64_t d, t;
 
     if (!f)
         return -EINVAL;
-    /* acquire: pairs with the release in soon__future_extra(). */
-    struct soon__extra *extra = atomic_load_explicit(&f->extra, memory_order_acquire);
-    if (extra)
-        do {
-            before = atomic_load(&extra->progress_version);
-            d = atomic_load_explicit(&extra->progress_done, memory_order_acquire);
-            t = atomic_load_explicit(&extra->progress_total, memory_order_acquire);
-            after = atomic_load(&extra->progress_version);
-            /* In a forked child nobody finishes a report that was half written. */
-        } while ((before != after || (before & 1)) && !soon__inherited(soon__state(f)));
+    if (!ask_backend(f, &d, &t))
+        read_report(f, &d, &t);
     if (done)
         *done = d;
     if (total)

@@ -5,21 +5,31 @@
 #ifndef SOON_CORE_CALL_H
 #define SOON_CORE_CALL_H
 
+#include <soon/backend.h>
 #include <soon/call.h>
 
 #include "core/future.h"
 #include "core/timer.h"
 
+/* A result so far: in a blob, in a buffer of the port's, or, with both NULL, in
+ * the call's room. */
+struct soon__result {
+    struct soon__blob *blob;
+    void *buffer;
+    size_t len;
+};
+
 struct soon_call {
-    soon_future *future;      /* Sync: const after init */
-    soon_call *outer;         /* the task below on this stack. Sync: const after init */
-    unsigned char *room;      /* where a small result goes. Sync: const after init */
-    size_t room_size;         /* how large that may be. Sync: const after init */
-    struct soon__blob *value; /* a large result so far. Sync: the running thread */
-    size_t value_len;         /* of a small result. Sync: the running thread */
-    char *message;            /* what soon_fail() said. Sync: the running thread */
-    bool counted;             /* the future is its executor's. Sync: const after init */
-    struct soon__timer timer; /* its deadline, if it has one */
+    soon_future *future;        /* Sync: const after init */
+    soon_call *outer;           /* the task below on this stack. Sync: const after init */
+    struct soon_port *port;     /* to where the task came from; NULL: this process. Sync: const */
+    struct soon_port *buffers;  /* large results are the port's; NULL: blobs. Sync: const */
+    unsigned char *room;        /* where a small result goes. Sync: const after init */
+    size_t room_size;           /* how large that may be. Sync: const after init */
+    struct soon__result result; /* Sync: the running thread */
+    char *message;              /* what soon_fail() said. Sync: the running thread */
+    bool counted;               /* the future is its executor's. Sync: const after init */
+    struct soon__timer timer;   /* its deadline, if it has one */
 
     struct soon__blocked *sleeper; /* see block.c. Sync: the blocked lock */
     soon_call *next_asleep;        /* Sync: the blocked lock */
@@ -33,5 +43,16 @@ void soon__call_deliver(soon_call *call, int code);
 
 /* Drops them: the future was completed without this call. */
 void soon__call_discard(soon_call *call);
+
+/* Where the result is. */
+static inline const void *soon__result_bytes(const soon_call *call)
+{
+    const struct soon__result *result = &call->result;
+
+    return result->blob ? result->blob->bytes : result->buffer ? result->buffer : call->room;
+}
+
+/* Fills extra's report, for soon_future_progress(). Any thread. */
+void soon__report(struct soon__extra *extra, uint64_t done, uint64_t total);
 
 #endif

@@ -242,6 +242,33 @@ void soon_callbacks_resume(bool before)
     soon__run_callbacks();
 }
 
+void *soon_callbacks_take(bool before)
+{
+    struct soon__callback *due = soon__self.due;
+
+    soon__self.calling_back = before;
+    soon__self.due = NULL;
+    return due;
+}
+
+void soon_callbacks_put(void *taken)
+{
+    struct soon__thread *self = &soon__self;
+
+    if (!taken)
+        return;
+    if (!self->due)
+        self->due_tail = &self->due;
+    *self->due_tail = taken;
+    while (*self->due_tail)
+        self->due_tail = &(*self->due_tail)->next;
+}
+
+bool soon_callbacks_due(void)
+{
+    return soon__self.due != NULL;
+}
+
 void soon__callbacks_abandon(soon_future *f)
 {
     struct stripe *stripe = stripe_of(f);

@@ -18,10 +18,19 @@
 
 /* ---- life ---- */
 
+static bool complete(const struct soon_executor_ops *ops)
+{
+    if (!ops->backend || !ops->submit || !ops->close || !ops->join || !ops->destroy)
+        return false;
+    if (!(ops->flags & SOON_BACKEND_REMOTE))
+        return true;
+    return !(ops->flags & SOON_BACKEND_LOCAL) && ops->look && ops->recall && ops->ask &&
+           ops->progress && ops->give_back;
+}
+
 static bool valid(const struct soon_executor_ops *ops, const struct soon_executor_limits *limits)
 {
-    return ops && ops->backend && ops->submit && ops->close && ops->join && ops->destroy &&
-           limits && limits->workers && limits->overflow >= SOON_BLOCK &&
+    return ops && complete(ops) && limits && limits->workers && limits->overflow >= SOON_BLOCK &&
            limits->overflow <= SOON_CALLER_RUNS && soon__reserved_unused(limits->reserved, 4);
 }
 
@@ -54,6 +63,7 @@ void soon_executor_fini(soon_executor *ex)
 {
     if (atomic_load(&ex->core->uses_timer))
         soon__timer_release();
+    soon__free_string(atomic_load(&ex->core->why));
     soon__free_line(ex->core, sizeof *ex->core);
     ex->core = NULL;
 }
@@ -157,6 +167,16 @@ void soon_executor_unref(soon_executor *ex)
 void soon_executor_break(soon_executor *ex)
 {
     close_core(ex->core, SOON__BROKEN);
+}
+
+/* First the reason, so that who finds it broken finds that too. */
+void soon_executor_break_because(soon_executor *ex, const char *sentence)
+{
+    char *none = NULL, *copy = sentence ? soon__copy_string(sentence) : NULL;
+
+    if (copy && !atomic_compare_exchange_strong(&ex->core->why, &none, copy))
+        soon__free_string(copy); /* it has been broken before */
+    soon_executor_break(ex);
 }
 
 int soon_shutdown(soon_executor *ex, soon_ns wait, unsigned flags)
@@ -275,6 +295,8 @@ int soon_executor_stats(soon_executor *ex, soon_stats *out)
 
     if (error || !out)
         return error ? error : -EINVAL;
+    if (ex->ops->flags & SOON_BACKEND_REMOTE)
+        ex->ops->look(ex, NULL);
     soon__tally_sum(&ex->core->tallies, sum);
     uint64_t ran = sum[SOON__N_FINISHED] + sum[SOON__N_FAILED] + sum[SOON__N_TIMED_OUT];
     *out = (soon_stats){

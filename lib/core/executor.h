@@ -8,6 +8,9 @@
  * holds: its workers have one each and keep it until soon_executor_drain()
  * says that none is in flight. There whoever completes a task from outside
  * takes a hold for that moment, which the task's being in flight makes safe.
+ * With SOON_BACKEND_REMOTE every future is a hold from when it is made until it
+ * is freed, so that the backend can be asked about it and given back what it
+ * lent; a task in flight, whose future somebody holds, needs none besides.
  *
  * Closing. A submitter adds to tally.submitted, then reads closed; who closes
  * sets closed, then sums the tallies. All four are seq_cst, so at least one
@@ -37,6 +40,7 @@ struct soon_executor_core {
     soon__futex room;           /* Sync: atomic: changes when there may be room */
     _Atomic uint32_t want_room; /* Sync: atomic: submitters that sleep on room */
     soon__futex drained;        /* Sync: atomic: changes when a drain should look again */
+    char *_Atomic why;          /* it is broken, or NULL. Sync: atomic, set once */
     struct soon__tallies tallies;
 };
 
@@ -45,6 +49,12 @@ struct soon_executor_core {
 int soon__executor_try_ref(soon_executor *ex);
 
 void soon__executor_hold_many(soon_executor *ex, size_t n);
+
+/* Is each task in flight a hold? */
+static inline bool soon__tasks_hold(const soon_executor *ex)
+{
+    return !(ex->ops->flags & (SOON_BACKEND_DRAINS | SOON_BACKEND_REMOTE));
+}
 
 /* A future that counted towards max_pending does no longer. */
 void soon__room_made(struct soon_executor_core *core);

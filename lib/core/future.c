@@ -94,6 +94,10 @@ const void *soon__future_value(const soon_future *f, size_t *len)
         *len = f->value->len;
         return f->value->bytes;
     }
+    if (f->value_len == SOON__LENT) {
+        *len = f->loan->len;
+        return f->loan->value;
+    }
     *len = f->value_len;
     /* With no room left the length is 0 and the address merely not NULL. */
     return f->payload + (*len ? soon__arg_room(f) : 0);
@@ -136,15 +140,35 @@ void soon__extra_free(struct soon__extra *extra)
 
 /* ---- references ---- */
 
+static void free_value(soon_future *f, soon_executor *keeper)
+{
+    struct soon__loan *loan = f->loan;
+
+    if (f->value_len != SOON__LENT) {
+        soon__blob_free(f->value);
+        return;
+    }
+    if (keeper)
+        keeper->ops->give_back(keeper, loan->value, loan->len, loan->token);
+    soon__free(loan, sizeof *loan);
+}
+
+/* Where the future held its executor that goes last, and may end right here. */
 static void destroy(soon_future *f)
 {
+    /* relaxed, both: the last reference is gone, and soon__future_drop() acquired. */
+    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
+    bool holds = (f->flags & SOON__REMOTE) && !soon__inherited(state);
+    soon_executor *keeper = holds ? f->executor : NULL;
+
     if (f->hooks)
         soon__callbacks_abandon(f);
     soon__blob_free(arg_blob(f));
-    soon__blob_free(f->value);
-    /* relaxed: the last reference is gone, and soon__future_drop() acquired. */
+    free_value(f, keeper);
     soon__extra_free(atomic_load_explicit(&f->extra, memory_order_relaxed));
     soon__free(f, sizeof *f);
+    if (keeper)
+        soon_executor_release(keeper);
 }
 
 soon_future *soon_future_ref(soon_future *f)
@@ -178,6 +202,31 @@ void soon_future_unref(soon_future *f)
 soon_future *soon_future_next(const soon_future *f)
 {
     return f->next;
+}
+
+/* ---- what a backend may know of it ---- */
+
+/* Bit 0 tells a place from a link: both are at least 4-byte aligned. */
+void soon_future_set_place(soon_future *f, void *place)
+{
+    f->next = place ? (soon_future *)((uintptr_t)place | 1) : NULL;
+}
+
+void *soon_future_place(const soon_future *f)
+{
+    uintptr_t at = (uintptr_t)f->next;
+
+    return at & 1 ? (void *)(at & ~(uintptr_t)1) : NULL;
+}
+
+bool soon_future_unclaimed(const soon_future *f)
+{
+    return soon__pending(soon__state(f));
+}
+
+unsigned soon_future_manner(const soon_future *f)
+{
+    return f->flags & SOON__BATCH;
 }
 
 void soon_future_task(const soon_future *f, soon_task *task)

@@ -17,7 +17,8 @@
  *     W WAITERS   somebody may sleep on the word
  *     H HOOKS     the hook list may be non-empty
  *     A ASKED     the running task was asked to stop
- *     N CANCELLING  with CLOSING: it will be CANCELLED
+ *     N CANCELLING  with CLOSING: it will be CANCELLED; one that is with a
+ *                 remote backend perhaps, and perhaps RUNNING
  *     birthplace  the process that the executor lives in, by fork generation
  *                 (see fork.h); 0 for a promise, which belongs to none
  *
@@ -25,7 +26,10 @@
  *
  *     PENDING -> RUNNING            whoever wins the claim: a worker, a waiter
  *                                   that runs the task in place, the promise side
- *     PENDING -> CLOSING+CANCELLING a canceller
+ *     PENDING -> CLOSING+CANCELLING a canceller; with a remote backend also
+ *                                   who says that it has begun
+ *     CLOSING+CANCELLING -> RUNNING the same thread, with a remote backend,
+ *                                   if it has begun
  *     PENDING, RUNNING -> CLOSING   the promise side; for a call that has a
  *                                   timeout its worker or the timer
  *     RUNNING|CALL -> FINISHED      the worker of a call without a timeout:
@@ -70,11 +74,14 @@ enum {
     SOON__BATCH = 4,     /* the argument is a chunk of a map: see batch.h */
     SOON__KILLABLE = 8,  /* its executor has a kill op */
     SOON__CALLBACK = 16, /* it is an `_on` callback's task: see callback.c */
+    SOON__REMOTE = 32,   /* its executor has SOON_BACKEND_REMOTE, and is held until it is freed */
+    SOON__SURPLUS = 64,  /* its submitter runs it: the backend never sees it */
 };
 
 enum {
     SOON__PAYLOAD = 48,  /* bytes for argument and result inside the future */
     SOON__OUTSIDE = 255, /* a length that says: in a blob of its own */
+    SOON__LENT = 254,    /* a length that says: where the backend keeps it */
 };
 
 /* Bytes outside a future: a large argument or result. */
@@ -82,6 +89,13 @@ struct soon__blob {
     size_t len;
     size_t room; /* bytes allocated behind */
     _Alignas(16) unsigned char bytes[];
+};
+
+/* A result that stays with the backend until the future is freed. */
+struct soon__loan {
+    const void *value;
+    size_t len;
+    void *token; /* what the backend knows it by */
 };
 
 /* What few futures need, allocated when one does. */
@@ -101,20 +115,25 @@ struct soon__hook;
  * that an allocator scribbles over in freed memory, so that a reference
  * dropped too often still finds its count at 0. */
 struct soon_future {
-    soon_future *next;                 /* Sync: the backend's that queues it */
-    soon_executor *executor;           /* Sync: const after init; NULL for a promise.
-                                          Points at something only while not done */
+    soon_future *next;                 /* or, with bit 0 set, its place. Sync: the backend's
+                                          that has it */
+    soon_executor *executor;           /* Sync: const after init; NULL for a promise. Points at
+                                          something while it is not done; with SOON__REMOTE
+                                          until it is freed; never once it is inherited */
     _Atomic uint32_t state;            /* Sync: atomic, see above */
     _Atomic uint32_t refs;             /* Sync: atomic */
     soon_fn *fn;                       /* Sync: const after init */
     struct soon__hook *hooks;          /* Sync: its stripe's lock, see callback.h */
     struct soon__extra *_Atomic extra; /* Sync: atomic, set once */
-    struct soon__blob *value;          /* Sync: the completer, then const */
-    int code;                          /* Sync: the completer, then const */
-    uint8_t arg_len;                   /* Sync: const after init */
-    uint8_t value_len;                 /* Sync: the completer, then const */
-    int8_t priority;                   /* Sync: const after init */
-    uint8_t flags;                     /* Sync: const after init */
+    union {
+        struct soon__blob *value; /* or NULL. Sync: the completer, then const */
+        struct soon__loan *loan;  /* if value_len is LENT. Sync: the completer, then const */
+    };
+    int code;                                          /* Sync: the completer, then const */
+    uint8_t arg_len;                                   /* Sync: const after init */
+    uint8_t value_len;                                 /* Sync: the completer, then const */
+    int8_t priority;                                   /* Sync: const after init */
+    uint8_t flags;                                     /* Sync: const after init */
     _Alignas(16) unsigned char payload[SOON__PAYLOAD]; /* the argument (or a pointer to its blob),
                                             then room for a result, each aligned to 16.
                                             Sync: const after init; the completer, then const */
@@ -137,6 +156,12 @@ static inline uint32_t soon__state(const soon_future *f)
 {
     /* acquire: pairs with the exchange in soon__publish(). */
     return atomic_load_explicit(&f->state, memory_order_acquire);
+}
+
+/* Is it for the backend to say when it begins? (Not of a forked child's.) */
+static inline bool soon__is_remote(const soon_future *f)
+{
+    return (f->flags & (SOON__REMOTE | SOON__SURPLUS)) == SOON__REMOTE;
 }
 
 static inline bool soon__pending(uint32_t state)
@@ -171,12 +196,13 @@ void soon__extra_free(struct soon__extra *extra);
 
 /* ---- transition.c: the state word ---- */
 
-/* PENDING -> RUNNING plus bits. True if this call made it. */
+/* PENDING -> RUNNING plus bits. True if this call made it. Never waits. */
 bool soon__claim(soon_future *f, uint32_t bits);
 
 /* Wins the right to complete f: from PENDING, or from RUNNING as far as
  * allowed says (SOON__CALL in it: also while a call runs). On success *from
- * is the state before. 0, -EALREADY, -EBUSY. */
+ * is the state before. 0, -EALREADY, -EBUSY. With a remote backend it waits
+ * for a recall that is under way. */
 int soon__close(soon_future *f, uint32_t allowed, uint32_t *from);
 
 enum soon__outcome { SOON__FINISHED, SOON__FAILED, SOON__CANCELLED, SOON__TIMED_OUT };

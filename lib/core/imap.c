@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/executor.h"
 #include "core/fork.h"
+#include "core/last_error.h"
 #include "core/mem.h"
 #include "core/misuse.h"
 #include "core/wait.h"
@@ -58,6 +59,7 @@ struct soon_imap {
     bool over;     /* next returns 0 from now on */
 
     soon_error error; /* what next reported last */
+    char *message;    /* its message, if that is an item's, or NULL */
 };
 
 /* ---- pulling and sending ---- */
@@ -241,19 +243,38 @@ static int report_own(soon_imap *it, int code, int origin)
                   false);
 }
 
-/* The chunk as a whole failed, or stopped before its end: one error stands
- * for all the items it leaves behind. */
+/* The chunk as a whole failed, or its results are fewer than its items, which
+ * only those of a chunk that was asked to stop may be: one error stands for
+ * all the items it leaves behind. */
 static int report_chunk(soon_imap *it)
 {
     soon_error error = {0};
 
     soon__error_of(it->reading, &error);
     if (error.code == 0)
-        error = (soon_error){
-            .code = -ECANCELED, .origin = SOON_FROM_LIBRARY, .message = soon__text(-ECANCELED)};
+        error = (soon_error){.code = -EBADMSG,
+                             .origin = SOON_FROM_WORKER,
+                             .message = "the worker's results for a chunk make no sense"};
     it->ahead -= it->unread;
     it->unread = 0;
     return report(it, &error, it->keep_going);
+}
+
+/* An item's error. The message is copied, since its end can be relied on only
+ * in memory that no worker writes to. */
+static int report_item(soon_imap *it, const struct soon__batch_result *result)
+{
+    char text[SOON__MESSAGE_MAX];
+    size_t len = result->len < sizeof text ? result->len : sizeof text - 1;
+
+    memcpy(text, result->bytes, len);
+    text[len] = '\0';
+    it->message = soon__copy_string(text);
+    return report(it,
+                  &(soon_error){.code = result->code,
+                                .origin = SOON_FROM_TASK,
+                                .message = it->message ? it->message : soon__text(result->code)},
+                  it->keep_going);
 }
 
 /* The next item of the chunk being read. */
@@ -266,10 +287,7 @@ static int give(soon_imap *it, const void **value, size_t *len)
     it->unread--;
     it->ahead--;
     if (result.code)
-        return report(
-            it,
-            &(soon_error){.code = result.code, .origin = SOON_FROM_TASK, .message = result.bytes},
-            it->keep_going);
+        return report_item(it, &result);
     *value = result.bytes;
     *len = result.len;
     return 1;
@@ -277,6 +295,8 @@ static int give(soon_imap *it, const void **value, size_t *len)
 
 static int next(soon_imap *it, const void **value, size_t *len)
 {
+    soon__free_string(it->message);
+    it->message = NULL;
     it->error = (soon_error){.message = ""};
     if (it->unread == 0)
         drop_reading(it);
@@ -374,7 +394,7 @@ int soon_imap_new(soon_executor *ex, soon_fn *fn, soon_source_fn *next_item, voi
                   const soon_map_options *options, soon_imap **out)
 {
     static const soon_map_options defaults;
-    int error = soon__executor_check(ex);
+    int error = soon__explain(ex, soon__executor_check(ex));
 
     if (error)
         return error;
@@ -421,6 +441,7 @@ void soon_imap_free(soon_imap *it)
         soon__misuse("soon_imap_free: another thread is inside");
     finish(it);
     drop_reading(it);
+    soon__free_string(it->message);
     soon__batch_free(&it->filling);
     soon_executor_unref(it->ex);
     soon__free(it, sizeof *it);

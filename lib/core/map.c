@@ -9,6 +9,7 @@
  */
 #include "core/batch.h"
 #include "core/executor.h"
+#include "core/last_error.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -16,9 +17,11 @@
 #include <soon/wait.h>
 #include <string.h>
 
+enum { CHUNK_BYTES = 512 << 10 };
+
 struct slot {
     soon_future *future; /* or NULL: free */
-    size_t first;        /* index of its first item */
+    size_t first, items; /* index of its first item; how many there are */
 };
 
 /* One soon_map(), its caller's alone. */
@@ -98,7 +101,7 @@ static int send_chunk(struct map *map)
         soon_future_unref(f);
         return error;
     }
-    map->slots[slot] = (struct slot){f, map->next};
+    map->slots[slot] = (struct slot){f, map->next, n};
     map->next += n;
     map->flying++;
     return 0;
@@ -126,8 +129,9 @@ static void take_results(struct map *map, const struct slot *slot)
 {
     struct soon__batch_reader reader;
     struct soon__batch_result result;
+    size_t at = slot->first, end = slot->first + slot->items;
     const void *bytes;
-    size_t at = slot->first;
+    bool failed = false;
 
     int error = soon_future_value(slot->future, 0, &bytes, &reader.left);
     if (error) { /* the chunk as a whole: cancelled, or its pool broke */
@@ -136,7 +140,8 @@ static void take_results(struct map *map, const struct slot *slot)
         return;
     }
     reader.at = bytes;
-    for (; soon__batch_read(&reader, &result); at++) {
+    for (; at < end && soon__batch_read(&reader, &result); at++) {
+        failed = failed || result.code;
         if (!result.code && result.len != map->result_size)
             result.code = -EMSGSIZE;
         if (result.code)
@@ -144,6 +149,11 @@ static void take_results(struct map *map, const struct slot *slot)
         else if (result.len)
             memcpy(map->results + at * map->result_size, result.bytes, result.len);
     }
+    /* A chunk has one result for each item, unless it was asked to stop or
+     * stopped at an error. */
+    bool complete = at == end || map->stopping || (failed && !map->keep_going);
+    if (reader.left || !complete)
+        fail(map, at < end ? at : slot->first, -EBADMSG);
 }
 
 static void take_chunk(struct map *map, soon_future *f)
@@ -182,11 +192,21 @@ static void run(struct map *map)
 
 /* ---- the call ---- */
 
+/* The items shared out evenly, but not so many at once that a chunk on its way
+ * falls out of every cache. */
+static size_t automatic_chunk(const struct map *map, size_t tasks)
+{
+    size_t even = (map->count + tasks - 1) / tasks;
+    size_t most = soon__batch_items_within(CHUNK_BYTES, map->item_size);
+
+    return even < most ? even : most;
+}
+
 static int begin(struct map *map, const soon_map_options *options)
 {
     size_t workers = map->ex->core->workers, tasks = 4 * workers;
 
-    map->chunk = options->chunk_size ? options->chunk_size : (map->count + tasks - 1) / tasks;
+    map->chunk = options->chunk_size ? options->chunk_size : automatic_chunk(map, tasks);
     if (map->chunk > UINT32_MAX)
         map->chunk = UINT32_MAX;
     map->window = tasks > 16 ? tasks : 16;
@@ -226,7 +246,7 @@ int soon_map(soon_executor *ex, soon_fn *fn, const void *items, size_t item_size
                       .results = results,
                       .result_size = result_size};
 
-    int error = soon__executor_check(ex);
+    int error = soon__explain(ex, soon__executor_check(ex));
     if (error)
         return error;
     if (!options)

@@ -56,6 +56,27 @@ int soon_future_set_result(soon_future *f, const void *value, size_t len)
     return 0;
 }
 
+int soon_future_lend(soon_future *f, const void *value, size_t len, void *token)
+{
+    uint32_t from;
+
+    if (!f || !soon__is_remote(f) || !value)
+        return -EINVAL;
+    struct soon__loan *loan = soon__alloc(sizeof *loan);
+    if (!loan)
+        return -ENOMEM;
+    *loan = (struct soon__loan){.value = value, .len = len, .token = token};
+    int error = soon__close(f, 0, &from);
+    if (error) {
+        soon__free(loan, sizeof *loan);
+        return error;
+    }
+    f->loan = loan;
+    f->value_len = SOON__LENT;
+    settle(f, SOON__FINISHED, from);
+    return 0;
+}
+
 /* Takes message, which may be NULL, also when it fails. extra may be NULL:
  * then only the code is kept. */
 static int set_failure(soon_future *f, const soon_error *error, struct soon__extra *extra,

@@ -10,12 +10,18 @@
 #include <errno.h>
 #include <stdio.h>
 
+static int call_with(soon_call *call, soon_fn *fn, const void *arg, size_t len)
+{
+    return call->future->flags & SOON__BATCH ? soon__batch_run(call, fn, arg, len)
+                                             : fn(call, arg, len);
+}
+
 static int call_function(soon_call *call, soon_future *f)
 {
     size_t len;
     const void *arg = soon__future_arg(f, &len);
 
-    return f->flags & SOON__BATCH ? soon__batch_run(call, f->fn, arg, len) : f->fn(call, arg, len);
+    return call_with(call, f->fn, arg, len);
 }
 
 /* A call without a deadline is the only one that may complete f. One with a
@@ -82,20 +88,54 @@ bool soon__run_in_place(soon_future *f)
     return true;
 }
 
+/* ---- calls without a future ---- */
+
+/* Runs a call whose future is on the stack and never seen by anybody else. */
+static void begin_alone(soon_call *call, soon_future *f, unsigned flags)
+{
+    soon__future_init(f);
+    f->flags = (uint8_t)flags;
+    atomic_init(&f->state, SOON_RUNNING | SOON__CALL);
+    soon__call_init(call, f);
+    soon__self.call = call;
+}
+
+static void end_alone(soon_call *call, char *message, size_t size)
+{
+    soon__self.call = call->outer;
+    if (size)
+        snprintf(message, size, "%s", call->message ? call->message : "");
+    soon__call_discard(call);
+    soon__extra_free(atomic_load(&call->future->extra)); /* of soon_fail(), soon_call_progress() */
+}
+
 int soon_worker_call(soon_fn *fn, const void *arg, size_t arg_len, char *message, size_t size)
 {
-    soon_future f; /* never seen by anybody else */
+    soon_future f;
     soon_call call;
 
-    soon__future_init(&f);
-    atomic_init(&f.state, SOON_RUNNING | SOON__CALL);
-    soon__call_init(&call, &f);
-    soon__self.call = &call;
+    begin_alone(&call, &f, 0);
     int code = fn(&call, arg_len ? arg : NULL, arg_len);
-    soon__self.call = call.outer;
-    if (size)
-        snprintf(message, size, "%s", call.message ? call.message : "");
-    soon__call_discard(&call);
-    soon__extra_free(atomic_load(&f.extra)); /* of soon_call_progress() */
+    end_alone(&call, message, size);
     return code;
+}
+
+void soon_port_call(struct soon_port *port, soon_fn *fn, unsigned manner, const void *arg,
+                    size_t arg_len, struct soon_outcome *outcome)
+{
+    soon_future f;
+    soon_call call;
+
+    begin_alone(&call, &f, manner & SOON__BATCH);
+    call.port = call.buffers = port;
+    call.room = port->room;
+    call.room_size = port->room_size;
+    int code = call_with(&call, fn, arg_len ? arg : NULL, arg_len);
+    outcome->code = code;
+    outcome->value = code ? NULL : soon__result_bytes(&call);
+    outcome->value_len = code ? 0 : call.result.len;
+    outcome->message[0] = '\0';
+    if (code == 0)
+        call.result.buffer = NULL; /* the caller's from here on */
+    end_alone(&call, outcome->message, code ? sizeof outcome->message : 0);
 }

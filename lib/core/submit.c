@@ -9,8 +9,10 @@
  */
 #include "core/block.h"
 #include "core/callback.h"
+#include "core/error.h"
 #include "core/executor.h"
 #include "core/fork.h"
+#include "core/last_error.h"
 #include "core/mem.h"
 #include "core/timer.h"
 
@@ -49,16 +51,38 @@ static int add_extra(soon_future *f, const soon_task *task)
     return 0;
 }
 
+/* Could a worker find the function? 0, or -ENOENT and the reason is kept. */
+static int find(soon_executor *ex, soon_fn *fn)
+{
+    char message[SOON__MESSAGE_MAX];
+
+    if (!ex->ops->find)
+        return 0;
+    message[0] = '\0';
+    int error = ex->ops->find(ex, fn, message, sizeof message);
+    if (error)
+        soon_set_last_error(message);
+    return error;
+}
+
+/* A remote backend sees to timeouts itself, but for the surplus that a
+ * submitter runs. */
+static bool uses_timer(const soon_executor *ex)
+{
+    return !(ex->ops->flags & SOON_BACKEND_REMOTE) || ex->core->overflow == SOON_CALLER_RUNS;
+}
+
 static uint8_t flags_of(const soon_executor *ex, const soon_task *task, unsigned flags)
 {
     return (uint8_t)((task->timeout ? SOON__TIMED : 0) | (ex->ops->kill ? SOON__KILLABLE : 0) |
+                     (ex->ops->flags & SOON_BACKEND_REMOTE ? SOON__REMOTE : 0) |
                      (flags & SOON__IS_BATCH ? SOON__BATCH : 0) |
                      (flags & SOON__IS_CALLBACK ? SOON__CALLBACK : 0));
 }
 
 int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon_future **out)
 {
-    int error = task->timeout ? need_timer(ex->core) : 0;
+    int error = task->timeout && uses_timer(ex) ? need_timer(ex->core) : 0;
     if (error)
         return error;
     soon_future *f = soon__future_new();
@@ -68,6 +92,8 @@ int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon
     f->fn = task->fn;
     f->priority = (int8_t)task->priority;
     f->flags = flags_of(ex, task, flags);
+    if (f->flags & SOON__REMOTE)
+        soon_executor_hold(ex); /* until it is freed, which may be below */
     atomic_init(&f->state, SOON_PENDING | ex->core->birthplace << SOON__BIRTHPLACE_SHIFT);
     error = soon__future_set_arg(f, task->arg, task->arg_len);
     if (!error && (task->name || task->timeout))
@@ -139,10 +165,25 @@ int soon__closed_error(struct soon_executor_core *core)
     }
 }
 
-/* Sleeps until n slots are taken. A task that submits to its own pool sleeps
- * as in any wait: the pool makes up for it. */
-static int wait_for_slots(struct soon_executor_core *core, size_t n, soon_ns deadline)
+/* What has begun without the library having been told takes no slot. */
+static bool look_for_room(soon_executor *ex)
 {
+    bool remote = ex->ops->flags & SOON_BACKEND_REMOTE;
+
+    if (remote)
+        ex->ops->look(ex, NULL);
+    return remote;
+}
+
+/* Sleeps until n slots are taken. A task that submits to its own pool sleeps
+ * as in any wait: the pool makes up for it.
+ *
+ * No begin of a remote task is missed. One before the look is told in it, so
+ * its slot is there to be taken. One after it is told unasked, and finds
+ * want_room set: it changes room, which is no longer what was seen. */
+static int wait_for_slots(soon_executor *ex, size_t n, soon_ns deadline)
+{
+    struct soon_executor_core *core = ex->core;
     int error = 0;
 
     soon_flush_callbacks();
@@ -150,6 +191,7 @@ static int wait_for_slots(struct soon_executor_core *core, size_t n, soon_ns dea
     soon__blocking(true);
     for (;;) {
         uint32_t seen = atomic_load(&core->room);
+        look_for_room(ex);
         if (error || (error = soon__closed_error(core)) || take_slots(core, n, false))
             break;
         error = soon__futex_wait(&core->room, seen, deadline);
@@ -160,20 +202,26 @@ static int wait_for_slots(struct soon_executor_core *core, size_t n, soon_ns dea
 }
 
 /* How many of n go into the queue; the rest the caller runs. */
-static int admit(struct soon_executor_core *core, size_t n, soon_ns deadline, size_t *queued)
+static int admit(soon_executor *ex, size_t n, soon_ns deadline, size_t *queued)
 {
+    struct soon_executor_core *core = ex->core;
+
     *queued = n;
     if (!core->max_pending)
         return 0;
     if (core->overflow == SOON_CALLER_RUNS) {
         *queued = take_slots(core, n, true);
+        if (*queued < n && look_for_room(ex))
+            *queued += take_slots(core, n - *queued, true);
         return 0;
     }
     if (n > core->max_pending)
         return core->overflow == SOON_BLOCK ? -EINVAL : -EAGAIN;
     if (take_slots(core, n, false))
         return 0;
-    return core->overflow == SOON_BLOCK ? wait_for_slots(core, n, deadline) : -EAGAIN;
+    if (core->overflow == SOON_BLOCK)
+        return wait_for_slots(ex, n, deadline);
+    return look_for_room(ex) && take_slots(core, n, false) ? 0 : -EAGAIN;
 }
 
 static void give_slots_back(struct soon_executor_core *core, size_t n)
@@ -193,7 +241,7 @@ static int enter(soon_executor *ex, size_t n)
     int error = soon__closed_error(ex->core);
     if (error)
         soon__unsubmit(ex, n);
-    else if (!(ex->ops->flags & SOON_BACKEND_DRAINS))
+    else if (soon__tasks_hold(ex))
         soon__executor_hold_many(ex, n);
     return error;
 }
@@ -201,12 +249,12 @@ static int enter(soon_executor *ex, size_t n)
 static void leave(soon_executor *ex, size_t n)
 {
     soon__unsubmit(ex, n);
-    if (!(ex->ops->flags & SOON_BACKEND_DRAINS))
+    if (soon__tasks_hold(ex))
         while (n--)
             soon_executor_release(ex);
 }
 
-/* Cuts the chain after its first n futures; returns the rest. */
+/* Cuts the chain after its first n futures; returns the rest, as surplus. */
 static soon_future *split(struct chain *chain, size_t n)
 {
     soon_future **link = &chain->head;
@@ -215,6 +263,8 @@ static soon_future *split(struct chain *chain, size_t n)
         link = &(*link)->next;
     soon_future *rest = *link;
     *link = NULL;
+    for (soon_future *f = rest; f; f = f->next)
+        f->flags |= SOON__SURPLUS;
     return rest;
 }
 
@@ -256,7 +306,7 @@ static int send(soon_executor *ex, struct chain *chain, unsigned flags, soon_ns 
     int error = soon__closed_error(core);
 
     if (!error && !(flags & SOON__FORCE))
-        error = admit(core, chain->n, deadline, &queued);
+        error = admit(ex, chain->n, deadline, &queued);
     if (error)
         return error;
     bool slots = core->max_pending && !(flags & SOON__FORCE);
@@ -309,9 +359,13 @@ int soon__submit(soon_executor *ex, const soon_task *task, unsigned flags, soon_
 {
     int error = soon__executor_check(ex);
 
-    if (error)
-        return error;
-    return valid(task) ? submit_one(ex, task, flags, deadline, out) : -EINVAL;
+    if (!error && !valid(task))
+        return -EINVAL;
+    if (!error)
+        error = find(ex, task->fn);
+    if (!error)
+        error = submit_one(ex, task, flags, deadline, out);
+    return soon__explain(ex, error);
 }
 
 int soon__submit_prepared(soon_executor *ex, soon_future *f)
@@ -332,6 +386,20 @@ int soon_submit_task(soon_executor *ex, const soon_task *task, soon_future **out
 int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
 {
     return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
+}
+
+static int check_many(soon_executor *ex, const soon_task *tasks, size_t n)
+{
+    soon_fn *found = NULL;
+    int error = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (!valid(&tasks[i]))
+            return -EINVAL;
+    for (size_t i = 0; i < n && !error; i++)
+        if (tasks[i].fn != found)
+            error = find(ex, found = tasks[i].fn);
+    return error;
 }
 
 static int prepare_many(soon_executor *ex, const soon_task *tasks, size_t n, struct chain *chain)
@@ -379,19 +447,14 @@ static int send_detached(soon_executor *ex, struct chain *chain)
     return error;
 }
 
-int soon_submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **out)
+static int submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **out)
 {
     soon_future *few[64], **refs = few;
     struct chain chain = {0};
-    int error = soon__executor_check(ex);
+    int error = check_many(ex, tasks, n);
 
-    if (error || (!tasks && n))
-        return error ? error : -EINVAL;
-    for (size_t i = 0; i < n; i++)
-        if (!valid(&tasks[i]))
-            return -EINVAL;
-    if (n == 0)
-        return 0;
+    if (error || n == 0)
+        return error;
     if (out && n > sizeof few / sizeof *few && !(refs = soon__alloc_array(n, sizeof *refs)))
         return -ENOMEM;
     error = prepare_many(ex, tasks, n, &chain);
@@ -400,4 +463,13 @@ int soon_submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_f
     if (refs != few)
         soon__free(refs, n * sizeof *refs);
     return error;
+}
+
+int soon_submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **out)
+{
+    int error = soon__executor_check(ex);
+
+    if (!error && !tasks && n)
+        return -EINVAL;
+    return soon__explain(ex, error ? error : submit_many(ex, tasks, n, out));
 }

@@ -83,6 +83,17 @@ soon_future *soon_task_queue_pop(struct soon_task_queue *queue)
     return soon_task_queue_pop_chain(queue, 1);
 }
 
+void soon_task_queue_return(struct soon_task_queue *queue, soon_future *f)
+{
+    unsigned lane = lane_of(f);
+
+    f->next = queue->lane[lane].head;
+    queue->lane[lane].head = f;
+    if (!queue->lane[lane].tail)
+        queue->lane[lane].tail = f;
+    queue->count++;
+}
+
 soon_future *soon_task_queue_sweep(struct soon_task_queue *queue)
 {
     soon_future *swept = NULL;

@@ -25,8 +25,10 @@ bool soon__stack_left(void)
      * stack of its own. */
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
-    if (!soon__self.stack_low)
-        soon__self.stack_low = soon__thread_stack_low();
-    /* A fiber's stack is not the thread's: then nothing is known. */
+    if (!soon__self.stack_low) {
+        uintptr_t low = soon__thread_stack_low();
+        soon__self.stack_low = low ? low : UINTPTR_MAX;
+    }
+    /* A fiber's stack is not the thread's: then nothing is known either. */
     return here < soon__self.stack_low || here - soon__self.stack_low > STACK_RESERVE;
 }

@@ -14,10 +14,11 @@ struct soon__thread {
     soon_call *call;                  /* the innermost task it runs, or NULL */
     soon_executor *worker_of;         /* see soon_worker_enter(), or NULL */
     struct soon__tally *tally;        /* its own shard of worker_of's figures, or NULL */
-    uintptr_t stack_low;              /* of its stack, 0 while unknown */
+    uintptr_t stack_low;              /* of its stack; 0: not asked yet; UINTPTR_MAX: unknown */
     struct soon__callback *due;       /* callbacks to run, oldest first */
     struct soon__callback **due_tail; /* where the next one goes; NULL while due is empty */
     bool calling_back;                /* it is in soon__run_callbacks() */
+    char *last_error;                 /* what soon_last_error() says, or NULL */
 };
 
 /* initial-exec (see the build's flags): a few words fit what the loader keeps

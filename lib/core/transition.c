@@ -20,10 +20,39 @@
  *   complete against free: a waiter may drop the last user reference as soon
  *   as the word says done. The completer holds one of its own (the queue's, a
  *   canceller's caller's) until after its last touch.
+ *
+ * With a remote backend a task begins without the word being told, so PENDING
+ * means only that nobody has asked. Who wants to make it CANCELLED, or RUNNING
+ * because the backend says so, first swaps CLOSING and CANCELLING into the
+ * word, and so alone decides which of the two it becomes; it is never PENDING
+ * again.
+ *
+ *   canceller against begin: the backend's, whose recall takes the task back
+ *   or finds it begun. As CLOSING is set, nobody completes f meanwhile.
+ *
+ *   canceller against completion: the backend's thread that has a result comes
+ *   to soon__close() before the canceller's swap, and then the canceller finds
+ *   f closed; or after it, and then it waits for the decision. That is RUNNING,
+ *   since a task with a result had begun, and the completion goes on; nothing
+ *   is lost. Recall needs nothing from who completes, which holds no lock that
+ *   recall takes, so the wait is short.
+ *
+ *   canceller against canceller, or kill: the second waits for the decision,
+ *   then acts upon it: cancelled by another, or running and to be asked.
+ *
+ *   canceller against look: a claim that comes second says false at once, since
+ *   whatever is decided, it was not that claim which made f RUNNING. It may
+ *   come under the lock that recall takes. soon_future_state() then waits for
+ *   the decision, without a lock.
+ *
+ *   begin against completion: who decides that f has begun counts it as begun
+ *   first, so that who sees it done finds all of its figures. That is why a
+ *   claim takes two steps here.
  */
 #include "core/callback.h"
 #include "core/executor.h"
 #include "core/fork.h"
+#include "core/mem.h"
 #include "os/spin.h"
 
 #include <errno.h>
@@ -44,25 +73,85 @@ static soon_executor *executor_of(const soon_future *f, uint32_t state)
     return soon__inherited(state) ? NULL : f->executor;
 }
 
+/* Does the backend of f, which runs it elsewhere, know more than the word? */
+static bool is_remote(const soon_future *f, uint32_t state)
+{
+    return soon__is_remote(f) && !soon__inherited(state);
+}
+
+static void count_begun(soon_executor *ex, const soon_future *f)
+{
+    if (f->flags & SOON__SLOT)
+        soon__room_made(ex->core);
+    soon__count(ex, &ex->core->tallies, SOON__N_STARTED, 1);
+}
+
+/* CLOSING+CANCELLING -> RUNNING, by who has set them. Sleepers wake: those
+ * that wait for the decision have it, the others announce themselves anew. */
+static void decide_begun(soon_future *f)
+{
+    const uint32_t undecided = SOON__CLOSING | SOON__CANCELLING | SOON__WAITERS;
+    /* relaxed: the swap below decides. */
+    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
+
+    count_begun(f->executor, f);
+    /* release: who completes f from here on comes after the count; pairs with
+     * the acquire in soon__close(). */
+    while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
+                                                  (state & ~undecided) | SOON_RUNNING,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
+    if (state & SOON__WAITERS)
+        soon__futex_wake(&f->state, INT_MAX);
+}
+
 bool soon__claim(soon_future *f, uint32_t bits)
 {
     /* relaxed: the swap below decides, and acquires. */
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
+    /* Who runs the function itself is the one who will complete it. */
+    bool told = !(bits & SOON__CALL) && is_remote(f, state);
+    uint32_t to = told ? SOON__CLOSING | SOON__CANCELLING : SOON_RUNNING | bits;
 
     do {
         if (!soon__pending(state))
             return false;
         /* acquire: pairs with the release by which the future was handed
          * over, when the claimer found it by another way than the queue. */
-    } while (!atomic_compare_exchange_weak_explicit(&f->state, &state, state | SOON_RUNNING | bits,
+    } while (!atomic_compare_exchange_weak_explicit(&f->state, &state, state | to,
                                                     memory_order_acq_rel, memory_order_relaxed));
     soon_executor *ex = executor_of(f, state);
-    if (ex) {
-        if (f->flags & SOON__SLOT)
-            soon__room_made(ex->core);
-        soon__count(ex, &ex->core->tallies, SOON__N_STARTED, 1);
-    }
+    if (told)
+        decide_begun(f);
+    else if (ex)
+        count_begun(ex, f);
     return true;
+}
+
+/* Sleeps on the word, found in *state, until it may have changed; then *state
+ * is what it is. 0 or -ETIMEDOUT. */
+static int sleep_once(soon_future *f, uint32_t *state, soon_ns deadline)
+{
+    uint32_t sleeping = *state | SOON__WAITERS;
+
+    /* acquire, for failure: as soon__state(). The bit carries no data. */
+    if (!(*state & SOON__WAITERS) &&
+        !atomic_compare_exchange_weak_explicit(&f->state, state, sleeping, memory_order_acquire,
+                                               memory_order_acquire))
+        return 0;
+    int error = soon__futex_wait(&f->state, sleeping, deadline);
+    *state = soon__state(f);
+    return error;
+}
+
+/* Waits while another thread is about to make f CANCELLED, or finds out that
+ * it is RUNNING; a matter of a few instructions and ops->recall. What it is
+ * in then. */
+static uint32_t await_decision(soon_future *f, uint32_t state)
+{
+    while ((state & SOON__CANCELLING) && !soon__inherited(state))
+        sleep_once(f, &state, SOON__NEVER);
+    return state;
 }
 
 int soon__close(soon_future *f, uint32_t allowed, uint32_t *from)
@@ -71,6 +160,8 @@ int soon__close(soon_future *f, uint32_t allowed, uint32_t *from)
     uint32_t state = atomic_load_explicit(&f->state, memory_order_acquire);
 
     do {
+        if (soon__is_remote(f))
+            state = await_decision(f, state);
         if (state & (SOON__DONE | SOON__CLOSING))
             return -EALREADY;
         if ((state & SOON__CALL) && !(allowed & SOON__CALL))
@@ -114,8 +205,9 @@ static void count_outcome(soon_executor *ex, const soon_future *f, enum soon__ou
 /* Figures come before the state is published, so that who has seen a future
  * done finds it counted; RELEASED after, so that who has seen the executor
  * drained finds every future done. After RELEASED the executor may end at any
- * moment, hence the hold: the task's own, or one for this moment, or the
- * worker's. Callbacks run last: one may wait for the executor's end. */
+ * moment, hence the hold: the future's (SOON__REMOTE), the task's own, one for
+ * this moment, or the worker's. Callbacks run last: one may wait for the
+ * executor's end. */
 void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
 {
     enum soon_state phase = outcome == SOON__CANCELLED ? SOON_CANCELLED : SOON_FINISHED;
@@ -129,9 +221,10 @@ void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
         return;
     }
     struct soon_executor_core *core = ex->core;
-    bool drains = ex->ops->flags & SOON_BACKEND_DRAINS;
-    bool hold = !drains || soon__self.worker_of != ex; /* or the task's own */
-    if (drains && hold)
+    /* To be released: the task's own, or one for this moment. */
+    bool own = soon__tasks_hold(ex);
+    bool hold = own || ((ex->ops->flags & SOON_BACKEND_DRAINS) && soon__self.worker_of != ex);
+    if (hold && !own)
         soon_executor_hold(ex);
     if (!started) {
         if (f->flags & SOON__SLOT)
@@ -162,9 +255,23 @@ void soon__settle_late(soon_future *f)
 
 /* ---- the public view ---- */
 
+/* What the word does not say of a task elsewhere: whether it has begun. One
+ * that is being completed, from PENDING, has. */
+static uint32_t ask_backend(soon_future *f, uint32_t state)
+{
+    if (soon__pending(state))
+        f->executor->ops->look(f->executor, f);
+    state = await_decision(f, soon__state(f));
+    return !(state & SOON__PHASE) && (state & SOON__CLOSING) ? SOON_RUNNING : state;
+}
+
 enum soon_state soon_future_state(const soon_future *f)
 {
-    return (enum soon_state)(soon__state(f) & SOON__PHASE);
+    uint32_t state = soon__state(f);
+
+    if (!(state & SOON__PHASE) && is_remote(f, state))
+        state = ask_backend((soon_future *)(uintptr_t)f, state);
+    return (enum soon_state)(state & SOON__PHASE);
 }
 
 bool soon_future_done(const soon_future *f)
@@ -179,10 +286,12 @@ bool soon_future_running(const soon_future *f)
 
 bool soon_future_cancelled(const soon_future *f)
 {
-    return soon_future_state(f) == SOON_CANCELLED;
+    return (soon__state(f) & SOON__PHASE) == SOON_CANCELLED;
 }
 
-/* Asks the task that runs to stop; returns the state as it was then. */
+/* Asks the task that runs to stop; returns the state as it was then. One that
+ * was asked before is asked again of a remote backend: who asked may not have
+ * got there yet. */
 static uint32_t ask(soon_future *f, uint32_t state)
 {
     while ((state & (SOON__PHASE | SOON__CLOSING)) == SOON_RUNNING && !(state & SOON__ASKED))
@@ -191,6 +300,8 @@ static uint32_t ask(soon_future *f, uint32_t state)
         if (atomic_compare_exchange_weak_explicit(&f->state, &state, state | SOON__ASKED,
                                                   memory_order_acquire, memory_order_acquire))
             break;
+    if ((state & (SOON__PHASE | SOON__CLOSING)) == SOON_RUNNING && is_remote(f, state))
+        f->executor->ops->ask(f->executor, f);
     return state;
 }
 
@@ -199,57 +310,66 @@ int soon__sleep(soon_future *f, soon_ns deadline)
     static soon__spinner spinner;
     uint32_t state = soon__state(f);
 
-    if (soon__spin(&spinner, &f->state, SOON__DONE, deadline))
+    if (is_remote(f, state) && f->executor->ops->assist)
+        f->executor->ops->assist(f->executor, f, deadline);
+    else if (soon__spin(&spinner, &f->state, SOON__DONE, deadline))
         return 0;
-
+    state = soon__state(f);
     while (!(state & SOON__DONE)) {
-        uint32_t sleeping = state | SOON__WAITERS;
-        /* acquire, for failure: as soon__state(). The bit carries no data. */
-        if (!(state & SOON__WAITERS) &&
-            !atomic_compare_exchange_weak_explicit(&f->state, &state, sleeping,
-                                                   memory_order_acquire, memory_order_acquire))
-            continue;
-        int error = soon__futex_wait(&f->state, sleeping, deadline);
-        state = soon__state(f);
+        int error = sleep_once(f, &state, deadline);
         if (error && !(state & SOON__DONE))
             return error;
     }
     return 0;
 }
 
-static void cancel_closed(soon_future *f)
+/* f is CLOSING+CANCELLING by this thread: cancels it, unless its backend says
+ * that it has begun; then false. */
+static bool cancel_closed(soon_future *f)
 {
-    soon_executor *ex = executor_of(f, soon__state(f));
+    uint32_t state = soon__state(f);
+    /* In flight until settled: it is alive. */
+    soon_executor *ex = executor_of(f, state);
 
-    /* In flight until settled: ex is alive. */
-    if (ex && ex->ops->withdrawn)
+    if (is_remote(f, state) && !ex->ops->recall(ex, f)) {
+        decide_begun(f);
+        return false;
+    }
+    /* A callback may drop the caller's reference to f. */
+    soon_future_ref(f);
+    if (ex && ex->ops->withdrawn && !(f->flags & SOON__SURPLUS))
         ex->ops->withdrawn(ex, f);
     soon__settle(f, SOON__CANCELLED, false);
+    soon_future_unref(f);
+    return true;
 }
 
 /* True if f was pending, or about to be cancelled, and is cancelled now; else
- * *seen is what it was in. */
+ * *seen is what it was in. "True if it is cancelled now" needs that to have
+ * happened, hence the wait for another canceller. */
 static bool cancel_pending(soon_future *f, uint32_t *seen)
 {
     uint32_t state = soon__state(f);
+    bool waited = false;
 
-    while (soon__pending(state))
-        /* acquire: orders cancellation after submission. */
-        if (atomic_compare_exchange_weak_explicit(&f->state, &state,
-                                                  state | SOON__CLOSING | SOON__CANCELLING,
-                                                  memory_order_acq_rel, memory_order_acquire)) {
-            /* A callback may drop the caller's reference to f. */
-            soon_future_ref(f);
-            cancel_closed(f);
-            soon_future_unref(f);
-            return true;
+    for (;;) {
+        if ((state & SOON__CANCELLING) && !soon__inherited(state)) {
+            state = await_decision(f, state);
+            waited = true;
         }
-    /* Another thread is about to make it CANCELLED: "true if it is cancelled
-     * now" needs that to have happened, a matter of a few instructions. */
-    if ((state & SOON__CANCELLING) && !soon__inherited(state))
-        return soon__sleep(f, SOON__NEVER) == 0;
+        if (!soon__pending(state))
+            break;
+        /* acquire: orders cancellation after submission. */
+        if (!atomic_compare_exchange_weak_explicit(&f->state, &state,
+                                                   state | SOON__CLOSING | SOON__CANCELLING,
+                                                   memory_order_acq_rel, memory_order_acquire))
+            continue;
+        if (cancel_closed(f))
+            return true;
+        state = soon__state(f);
+    }
     *seen = state;
-    return false;
+    return waited && (state & SOON__PHASE) == SOON_CANCELLED;
 }
 
 bool soon_future_cancel(soon_future *f)
@@ -279,6 +399,7 @@ static int kill_running(soon_future *f)
     f->executor->ops->kill(f->executor, f);
     extra->origin = SOON_FROM_WORKER;
     extra->signal = SIGKILL;
+    extra->message = soon__copy_string("its worker was killed"); /* NULL: a standard text */
     f->code = -EOWNERDEAD;
     soon__settle(f, SOON__FAILED, true);
     return 0;

@@ -31,16 +31,18 @@ bool soon__can_help(const soon_future *f)
 {
     uint32_t state = soon__state(f);
 
-    return soon__may_help() && soon__pending(state) && !soon__inherited(state) && f->executor &&
-           soon__within(f->executor) && soon__stack_left();
+    return soon__may_help() && soon__pending(state) && !soon__is_remote(f) &&
+           !soon__inherited(state) && f->executor && soon__within(f->executor) &&
+           soon__stack_left();
 }
 
 /* Could only this thread run f, and has it no stack left to do so? A backend
  * that hears of waits makes up for them. */
 static bool is_hopeless(const soon_future *f)
 {
-    return soon__may_help() && soon__pending(soon__state(f)) && f->executor &&
-           soon__within(f->executor) && !soon__stack_left() && !f->executor->ops->blocking;
+    return !soon__is_remote(f) && soon__may_help() && soon__pending(soon__state(f)) &&
+           f->executor && soon__within(f->executor) && !soon__stack_left() &&
+           !f->executor->ops->blocking;
 }
 
 bool soon__help(soon_future *f)

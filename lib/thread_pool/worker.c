@@ -59,7 +59,7 @@ static void break_pool(struct pool *pool, int code, const char *message)
 
     snprintf(text, sizeof text, "the pool is broken: its initializer failed with %d%s%s", code,
              *message ? ": " : "", message);
-    soon_executor_break(&pool->ex);
+    soon_executor_break_because(&pool->ex, text);
     soon__lock_acquire(&pool->lock);
     if (atomic_load(&pool->ending) < POOL_BROKEN) {
         pool->why_broken = soon__copy_string(text); /* NULL: a standard text stands in */

@@ -4,14 +4,18 @@
  * completed exactly once, nobody who waits sleeps through that, no hook is
  * lost, and whoever learns of it sees the result.
  *
+ * With a remote backend also: a task that has begun is never cancelled, and
+ * its end is not lost to a canceller.
+ *
  * The result is a cell that is written between winning the right to complete
  * and completing; two winners, or a reader who comes too early, are a race.
  */
 #include "model.h"
 
 #include "core/callback.h"
-#include "core/future.h"
+#include "core/executor.h"
 
+#include <errno.h>
 #include <soon/future.h>
 #include <string.h>
 
@@ -192,6 +196,146 @@ static void after_hooks(void)
     model_expect(!f.hooks, "a hook was left in the list");
 }
 
+/* ---- with a remote backend: begun or taken back, and who must know ---- */
+
+enum slot { QUEUED, TAKEN, REVOKED };
+
+static soon__futex slot; /* the backend's: two swaps from QUEUED race */
+static bool taken, told; /* by the worker; its end was accepted */
+static bool killed;
+
+static bool revoke(void)
+{
+    uint32_t queued = QUEUED;
+
+    return atomic_compare_exchange_strong_explicit(&slot, &queued, REVOKED, memory_order_seq_cst,
+                                                   memory_order_seq_cst);
+}
+
+static bool op_recall(soon_executor *ex, soon_future *of)
+{
+    (void)ex, (void)of;
+    return revoke();
+}
+
+static void op_look(soon_executor *ex, soon_future *of)
+{
+    (void)ex;
+    if (atomic_load(&slot) == TAKEN)
+        (void)soon_future_set_running_or_notify_cancel(of);
+}
+
+static void op_ask(soon_executor *ex, soon_future *of)
+{
+    (void)ex, (void)of;
+    model_expect(taken, "asked to stop, and it has not begun");
+}
+
+static void op_kill(soon_executor *ex, soon_future *of)
+{
+    (void)ex, (void)of;
+    model_write(RESULT);
+    model_expect(++completed == 1 && taken, "killed, and it was not running");
+    killed = true;
+}
+
+static const struct soon_executor_ops remote_ops = {
+    .flags = SOON_BACKEND_REMOTE,
+    .look = op_look,
+    .recall = op_recall,
+    .ask = op_ask,
+    .kill = op_kill,
+};
+
+static struct soon_executor_core core;
+static soon_executor executor;
+
+static void before_remote(void)
+{
+    before();
+    memset(&core, 0, sizeof core);
+    executor = (soon_executor){.ops = &remote_ops, .core = &core};
+    f.executor = &executor;
+    f.flags = SOON__REMOTE | SOON__KILLABLE;
+    atomic_init(&slot, QUEUED);
+    taken = told = killed = false;
+    MODEL_BIND(slot, "slot");
+    for (int i = 0; i <= SOON__N_BYTES_OUT; i++)
+        MODEL_BIND(core.tallies.base.figure[i], "figure");
+}
+
+static unsigned figure(enum soon__figure i)
+{
+    /* relaxed: who has seen f done finds it counted. */
+    return (unsigned)atomic_load_explicit(&core.tallies.base.figure[i], memory_order_relaxed);
+}
+
+/* The worker, and the thread that collects what it did. */
+static void take_and_complete(void)
+{
+    uint32_t queued = QUEUED;
+    uint32_t from;
+
+    if (!atomic_compare_exchange_strong_explicit(&slot, &queued, TAKEN, memory_order_seq_cst,
+                                                 memory_order_seq_cst))
+        return;
+    taken = true;
+    int error = soon__close(&f, 0, &from);
+    if (!error)
+        complete(SOON__FINISHED, (from & SOON__PHASE) == SOON_RUNNING);
+    told = !error;
+}
+
+static void cancel_or_kill(bool kill)
+{
+    int error = kill ? soon_future_kill(&f) : 0;
+
+    if (!kill)
+        cancel();
+    else if (error == 0 && !killed)
+        cancelled = true;
+    else
+        model_expect(error == 0 || error == -EALREADY, "an error that says nothing");
+}
+
+static void look(void)
+{
+    bool begun = taken;
+    enum soon_state state = soon_future_state(&f);
+
+    if (begun)
+        model_expect(state == SOON_RUNNING || state == SOON_FINISHED, "begun, and not told so");
+    wait(SOON__NEVER);
+    model_expect(figure(SOON__N_STARTED) + figure(SOON__N_CANCELLED) == 1, "done, and not counted");
+}
+
+static void thread_remote(unsigned self)
+{
+    unsigned as = self ? model_choose(3) : 0;
+
+    if (self == 0)
+        take_and_complete();
+    else if (self == 1)
+        cancel_or_kill(as == 1);
+    else if (as < 2)
+        cancel_or_kill(as == 1);
+    else
+        look();
+}
+
+static void after_remote(void)
+{
+    unsigned end = atomic_load(&f.state);
+
+    model_expect(end == SOON_FINISHED || end == SOON_CANCELLED, "not done, or bits were left");
+    model_expect((end == SOON_CANCELLED) == cancelled, "cancelled, and nobody was told");
+    model_expect(taken == (end == SOON_FINISHED), "begun and taken back");
+    model_expect(told + killed == taken, "a completion was lost");
+    model_expect(figure(SOON__N_STARTED) == taken, "not begun once, or counted wrongly");
+    model_expect(figure(SOON__N_CANCELLED) == cancelled, "cancelled, and counted wrongly");
+    soon__extra_free(f.extra);
+}
+
 /* ---- mutants ---- */
 
 static const struct model_mutant call_mutants[] = {
@@ -200,8 +344,8 @@ static const struct model_mutant call_mutants[] = {
     {"publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
-    {"soon__sleep", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
-    {"soon__sleep", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"sleep_once", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"sleep_once", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
 static const struct model_mutant deadline_mutants[] = {
@@ -226,6 +370,16 @@ static const struct model_mutant hooks_mutants[] = {
 
 #define MUTANTS(of) of, sizeof of / sizeof *of
 
+static const struct model_mutant remote_mutants[] = {
+    {"soon__close", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__claim", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"cancel_pending", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"decide_begun", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"decide_begun", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"decide_begun", "state", MODEL_UPDATE, MODEL_LOST, 0},
+    {"sleep_once", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
 int main(void)
 {
     static const struct model models[] = {
@@ -235,6 +389,8 @@ int main(void)
         {"state: promise", 100000, before, thread_promise, after, NULL, MUTANTS(promise_mutants)},
         {"state: hooks", 100000, before_hooks, thread_hooks, after_hooks, NULL,
          MUTANTS(hooks_mutants)},
+        {"state: remote", 100000, before_remote, thread_remote, after_remote, NULL,
+         MUTANTS(remote_mutants)},
     };
 
     return model_check(models, sizeof models / sizeof *models);
