@@ -77,6 +77,30 @@ soon_sources = \
 	lib/core/wait.h \
 	lib/inline/inline.c \
 	lib/loop/loop.c \
+	lib/process_pool/assist.c \
+	lib/process_pool/brood.c \
+	lib/process_pool/brood.h \
+	lib/process_pool/channel.h \
+	lib/process_pool/collect.c \
+	lib/process_pool/death.c \
+	lib/process_pool/dispatch.c \
+	lib/process_pool/function.c \
+	lib/process_pool/function.h \
+	lib/process_pool/init.c \
+	lib/process_pool/monitor.c \
+	lib/process_pool/nursery.c \
+	lib/process_pool/nursery.h \
+	lib/process_pool/pool.c \
+	lib/process_pool/pool.h \
+	lib/process_pool/port.c \
+	lib/process_pool/recall.c \
+	lib/process_pool/register.c \
+	lib/process_pool/register.h \
+	lib/process_pool/seat.c \
+	lib/process_pool/spawn.c \
+	lib/process_pool/spawn.h \
+	lib/process_pool/worker.c \
+	lib/process_pool/worker.h \
 	lib/thread_pool/deque.h \
 	lib/thread_pool/flush.c \
 	lib/thread_pool/pool.c \

@@ -105,7 +105,7 @@ SOON_API void soon_executor_unref(soon_executor *ex);
  * under full load. 0; -EINVAL; -ENOTRECOVERABLE in a forked child. */
 SOON_API int soon_executor_stats(soon_executor *ex, soon_stats *out);
 
-/* The backend's name: "thread_pool", "inline", "loop". Static. NULL if ex is. */
+/* The backend's name: "thread_pool", "process_pool", "inline", "loop". Static. NULL if ex is. */
 SOON_API const char *soon_executor_backend(const soon_executor *ex);
 
 /* ---- the thread pool ---- */
@@ -138,8 +138,85 @@ typedef struct soon_thread_pool_options {
  * number from 1 to 65536. */
 SOON_API int soon_thread_pool_new(const soon_thread_pool_options *options, soon_executor **out);
 
+/* ---- the process pool ---- */
+
+/* How worker processes come to be; soon_process_pool(3) says when to use
+ * which. */
+enum soon_start_method {
+    SOON_START_FORKSERVER = 0, /* forked from a copy of the program, made inside
+                                  soon_process_pool_new(): workers see the memory of that moment */
+    SOON_START_FORK,           /* forked from the program as it is when the worker starts */
+    SOON_START_SPAWN,          /* the program executed anew; needs soon_init() */
+};
+
+/* soon_process_pool_options.flags */
+enum {
+    SOON_BREAK_ON_DEATH = 1, /* one worker that dies breaks the pool, as in CPython */
+};
+
+typedef struct soon_process_pool_options {
+    unsigned max_workers;         /* as in soon_thread_pool_options */
+    int start_method;             /* enum soon_start_method */
+    unsigned max_tasks_per_child; /* tasks after which a worker is replaced; 0: no limit */
+    size_t max_pending;           /* 0: unbounded; tasks handed ahead to a worker count too */
+    int overflow;                 /* enum soon_overflow */
+    const char
+        *name; /* processes are called NAME-0, NAME-1, ... (15 bytes); NULL: "soon"; copied */
+    soon_fn *initializer; /* run first in each worker; non-zero breaks the pool */
+    soon_fn *finalizer;   /* run last in each worker that ends in good order */
+    const void *init_arg; /* init_arg_len bytes for both of them, copied */
+    size_t init_arg_len;
+    soon_ns kill_grace;     /* from SIGTERM to SIGKILL for a worker past a timeout; 0: 3 s */
+    unsigned max_restarts;  /* deaths of workers (not timeouts, kills, replacements) allowed
+                               (above 65536: any number) ... */
+    soon_ns restart_window; /* ... within this long; one more breaks the pool. Both 0: 60 in 60 s */
+    size_t max_worker_memory; /* bytes of address space that a worker may take beyond those it
+                                 starts with; then allocations fail in it. 0: no limit */
+    unsigned flags;           /* SOON_BREAK_ON_DEATH */
+    uint64_t reserved[8];
+} soon_process_pool_options;
+
+/* A pool of worker processes. A task may crash, leak or hang there: it fails
+ * alone, with -EOWNERDEAD or -ETIME, and its worker is replaced. Arguments and
+ * results travel by value; what a task writes elsewhere stays in its worker.
+ *
+ * Workers start when work asks for them. They ignore SIGINT, have default
+ * actions for the signals that the program handles, a process group of their
+ * own, and end with the program, however that ends. To the program they are
+ * no children: no SIGCHLD, nothing for waitpid(-1).
+ *
+ * A timeout of a task ends its worker: SIGTERM, after kill_grace SIGKILL; the
+ * future is done when the worker is gone, or has finished too late.
+ * soon_future_kill() ends it at once.
+ *
+ * Blocks until the fork server is ready. 0; -EINVAL, also for SPAWN in a
+ * program that has not called soon_init(); -ENOENT: workers could not find the
+ * initializer or the finalizer; -ENOMEM; -EAGAIN; -EMFILE, -ENFILE. */
+SOON_API int soon_process_pool_new(const soon_process_pool_options *options, soon_executor **out);
+
+/* Stops handing out work, sends every worker SIGTERM or SIGKILL, and goes on
+ * as soon_shutdown(ex, 0, SOON_CANCEL_FUTURES). Running tasks fail with
+ * -EOWNERDEAD, unless they survive SIGTERM. 0; -ENOTSUP on another backend;
+ * -EINVAL; -ENOTRECOVERABLE in a forked child. */
+SOON_API int soon_process_pool_terminate_workers(soon_executor *ex);
+SOON_API int soon_process_pool_kill_workers(soon_executor *ex);
+
+/* The first thing in main() of a program that uses SOON_START_SPAWN, with
+ * main()'s own arguments. In the program itself it returns 0. In a process
+ * that the library has spawned it works as a worker and does not return; what
+ * main() would have done does not happen there. -EINVAL without an argv; -ENOMEM. */
+SOON_API int soon_init(int argc, char **argv);
+
+/* Gives fn a name (1 to 63 bytes, copied) by which spawned workers find it:
+ * call it before soon_init(), or from a constructor. Without one a function is
+ * found by its object's build-id and its offset there. 0, also for the same
+ * pair again; -EINVAL; -EEXIST: the name or the function is taken, until its
+ * object is unloaded; -ENOMEM. */
+SOON_API int soon_register(const char *name, soon_fn *fn);
+
 /* A sentence on why the last call of this thread that said so in its contract
- * failed, or "": soon_submit() and its kin with -ENOENT or -ENOTRECOVERABLE. Valid until the thread's next such failure. */
+ * failed, or "": soon_submit() and its kin with -ENOENT or -ENOTRECOVERABLE,
+ * soon_process_pool_new(). Valid until the thread's next such failure. */
 SOON_API const char *soon_last_error(void);
 
 /* ---- in the submitting thread ---- */

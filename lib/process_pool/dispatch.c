@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tasks on their way to workers.
+ *
+ * Whoever brings a task hands it out itself if a worker can take it; else it
+ * waits in the queue until the monitor has collected something. A future that
+ * is with a worker has its entry for a place.
+ */
+#include "process_pool/pool.h"
+
+#include "os/packet.h"
+#include "os/shm.h"
+#include "process_pool/worker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { COPY_UNLOCKED = 1024 }; /* arguments longer than this are copied without the lock */
+
+/* ---- choosing a worker ---- */
+
+/* Offset for len bytes in the argument ring, whose pieces don't wrap. */
+static bool find_args(const struct seat *seat, size_t len, uint32_t *at, uint32_t *end)
+{
+    uint32_t start = seat->args_tail % SOON__ARGS_SIZE;
+    uint32_t size = (uint32_t)(len + 15) & ~15u;
+    uint32_t skip = start + size > SOON__ARGS_SIZE ? SOON__ARGS_SIZE - start : 0;
+
+    *at = skip ? 0 : start;
+    *end = seat->args_tail + skip + size;
+    return *end - seat->args_head <= SOON__ARGS_SIZE;
+}
+
+static enum soon__where where_for(size_t len)
+{
+    return len <= SOON__ARG_SMALL  ? SOON__IN_SLOT
+           : len <= SOON__SLAB_MAX ? SOON__IN_AREA
+                                   : SOON__IN_FILE;
+}
+
+static bool args_fit(const struct seat *seat, size_t len)
+{
+    uint32_t at, end;
+
+    return where_for(len) != SOON__IN_AREA || find_args(seat, len, &at, &end);
+}
+
+static struct seat *new_seat(struct pool *pool)
+{
+    struct seat *seat = NULL;
+
+    if (pool->n_workers == pool->max_workers ||
+        (pool->start_after && soon__now() < pool->start_after))
+        return NULL;
+    int error = soon__seat_open(pool, &seat);
+    if (error) {
+        pool->start_error = error;
+        pool->start_after = soon__now() + SOON_MS(20);
+        soon__monitor_by(pool, pool->start_after);
+    }
+    return seat;
+}
+
+/* A task with a timeout is handed to an idle worker only: its time is short
+ * enough to be measured from then. */
+static struct seat *seat_for(struct pool *pool, const soon_task *task)
+{
+    struct seat *seat = pool->idle;
+
+    if (seat && args_fit(seat, task->arg_len))
+        return seat;
+    seat = new_seat(pool);
+    if (seat || task->timeout)
+        return seat;
+    seat = pool->roomy;
+    if (seat && seat->next && seat->next->n_live < seat->n_live)
+        seat = seat->next;
+    return seat && args_fit(seat, task->arg_len) ? seat : NULL;
+}
+
+static bool can_take(const struct pool *pool)
+{
+    return pool->idle || pool->roomy || pool->n_workers < pool->max_workers;
+}
+
+/* ---- writing a slot ---- */
+
+/* A file with the argument in it, sealed: the descriptor, or a negative errno. */
+static int make_file(const void *arg, size_t len)
+{
+    int fd = soon__shm_new_open("soon-argument", len);
+
+    if (fd < 0)
+        return fd;
+    void *memory = soon__shm_map(fd, 0, len, SOON__SHM_WRITE | SOON__SHM_PRIVATE);
+    int error = memory ? 0 : -ENOMEM;
+    if (memory) {
+        memcpy(memory, arg, len);
+        soon__shm_unmap(memory, len);
+        error = soon__shm_seal(fd);
+    }
+    if (!error)
+        return fd;
+    close(fd);
+    return error;
+}
+
+/* Copies the argument to where its slot says. A file is still to be sent: its
+ * descriptor, else -1; another negative number is an errno. */
+static int write_argument(struct segment *segment, struct soon__slot *slot, const soon_task *task)
+{
+    if (slot->arg_where == SOON__IN_FILE)
+        return make_file(task->arg, task->arg_len);
+    if (task->arg_len)
+        memcpy(slot->arg_where == SOON__IN_SLOT ? slot->arg : segment->args + slot->arg_at,
+               task->arg, task->arg_len);
+    return -1;
+}
+
+/* Sends the file, if there is one, ahead of its slot. 0, or a negative errno:
+ * then nothing is on its way. Under the lock, which keeps the socket. */
+static int send_argument(struct entry *entry, int file)
+{
+    struct soon__parcel parcel = {.position = entry->position};
+
+    if (soon__slot_at(entry)->arg_where != SOON__IN_FILE)
+        return 0;
+    int error =
+        file < 0 ? file
+                 : soon__packet_send(entry->seat->parcels, &parcel, sizeof parcel, &file, 1, false);
+    if (error)
+        soon__slot_at(entry)->arg_where = SOON__IN_SLOT;
+    return error;
+}
+
+static void write_function(const struct pool *pool, struct soon__slot *slot, soon_fn *fn)
+{
+    char message[1];
+
+    if (pool->start_method == SOON_START_SPAWN) {
+        soon__function_describe(pool->found, false, fn, &slot->function, message, sizeof message);
+        return;
+    }
+    slot->function.kind = SOON__FUNCTION_ADDRESS;
+    slot->function.offset = (uint64_t)(uintptr_t)fn;
+}
+
+/* Takes the next position, and room for the argument. */
+static struct entry *take_slot(struct seat *seat, enum soon__errand errand, const soon_task *task,
+                               unsigned manner)
+{
+    struct entry *entry = &seat->ring[seat->tail % SOON__RING];
+    uint32_t at = 0, end = seat->args_tail;
+    enum soon__where where = where_for(task->arg_len);
+
+    if (where == SOON__IN_AREA)
+        find_args(seat, task->arg_len, &at, &end);
+    *entry = (struct entry){.seat = seat,
+                            .position = seat->tail++,
+                            .deadline = SOON__NEVER,
+                            .timeout = task->timeout,
+                            .given = task->timeout ? soon__now() : 0,
+                            .args_end = seat->args_tail = end,
+                            .errand = (uint8_t)errand};
+    struct soon__slot *slot = soon__slot_at(entry);
+    slot->errand = (uint8_t)errand;
+    slot->arg_where = (uint8_t)where;
+    slot->arg_len = task->arg_len;
+    slot->arg_at = at;
+    slot->manner = (uint16_t)manner;
+    write_function(seat->pool, slot, task->fn);
+    /* relaxed: QUEUED publishes them. */
+    atomic_store_explicit(&slot->asked, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->progress_version, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->progress_done, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->progress_total, 0, memory_order_relaxed);
+    return entry;
+}
+
+/* Shows the slot to the worker. The bell comes first: who sees the task finds
+ * it set. */
+static void show(struct entry *entry, enum soon__phase phase)
+{
+    struct pool *pool = entry->seat->pool;
+    struct soon__channel *channel = entry->seat->segment->channel;
+    uint32_t bell = entry->timeout || pool->want_begins ? SOON__BELL_BEGINS : SOON__BELL_ENDS;
+
+    /* relaxed: QUEUED publishes it; a worker that has just rung and cleared it
+     * makes the monitor look all the same. */
+    if (pool->watching && atomic_load_explicit(&channel->bell, memory_order_relaxed) < bell)
+        atomic_store_explicit(&channel->bell, bell, memory_order_relaxed);
+    atomic_store(&soon__slot_at(entry)->state, soon__slot_state(entry->position, phase));
+    /* seq_cst, both: the Dekker pair of `asleep`. */
+    if (atomic_load(&channel->asleep) && atomic_exchange(&channel->asleep, 0))
+        soon__futex_wake_shared(&channel->asleep, 1);
+    if (entry->timeout && phase == SOON__SLOT_QUEUED)
+        soon__monitor_by(pool, entry->given + entry->timeout);
+}
+
+/* ---- handing out ---- */
+
+/* Somebody may take the future away while its argument is copied, or the
+ * worker may die; the segment and the reference of ours stay. False: the seat
+ * has been vacated, and the entry may be another's. */
+static bool fill_unlocked(struct entry *entry, soon_future *f, const soon_task *task, int *file)
+{
+    struct seat *seat = entry->seat;
+    struct pool *pool = seat->pool;
+    struct segment *segment = seat->segment;
+    struct soon__slot *slot = soon__slot_at(entry);
+    uint32_t generation = seat->generation;
+
+    entry->filling = true;
+    soon_future_ref(f);
+    soon__segment_ref(segment);
+    soon__lock_release(&pool->lock);
+    *file = write_argument(segment, slot, task);
+    soon__lock_acquire(&pool->lock);
+    soon__segment_drop(segment);
+    soon_future_unref(f);
+    if (seat->generation != generation)
+        return false;
+    entry->filling = false;
+    return true;
+}
+
+/* A task that could not be handed out for want of memory or descriptors. */
+static void fail(struct pool *pool, soon_future *f, int code)
+{
+    soon_error error = {.code = code == -ENOMEM ? code : -EAGAIN,
+                        .origin = SOON_FROM_LIBRARY,
+                        .message = "no memory or descriptor to send the argument"};
+
+    soon__lock_release(&pool->lock);
+    soon_future_set_failure(f, &error);
+    soon_future_unref(f);
+    soon__lock_acquire(&pool->lock);
+}
+
+/* The argument is where it should be: shows the task to its worker, unless
+ * somebody has taken it back meanwhile. */
+static void settle(struct entry *entry, soon_future *f, int file)
+{
+    struct seat *seat = entry->seat;
+    bool ours = entry->future == f;
+    int error = ours ? send_argument(entry, file) : 0;
+
+    if (!ours || error) {
+        soon__slot_at(entry)->arg_where = SOON__IN_SLOT; /* there is no file to wait for */
+        entry->future = NULL;
+        entry->revoked = true;
+        show(entry, SOON__SLOT_REVOKED);
+    } else {
+        show(entry, SOON__SLOT_QUEUED);
+    }
+    if (ours && error) {
+        soon_future_set_place(f, NULL);
+        seat->n_live--;
+        seat->n_given--;
+    }
+    soon__seat_sort(seat);
+    if (ours && error)
+        fail(seat->pool, f, error);
+}
+
+static void hand_out(struct seat *seat, soon_future *f, const soon_task *task)
+{
+    struct entry *entry = take_slot(seat, SOON__ERRAND_TASK, task, soon_future_manner(f));
+    int file;
+
+    entry->future = f;
+    soon_future_set_place(f, entry);
+    seat->n_live++;
+    seat->n_given++;
+    soon__seat_sort(seat);
+    if (task->arg_len > COPY_UNLOCKED) {
+        if (fill_unlocked(entry, f, task, &file))
+            settle(entry, f, file);
+        if (file >= 0)
+            close(file);
+        return;
+    }
+    settle(entry, f, write_argument(seat->segment, soon__slot_at(entry), task));
+}
+
+void soon__pump(struct pool *pool)
+{
+    soon_task task;
+
+    while (pool->queue.count && !pool->stopped && !pool->broken && can_take(pool)) {
+        soon_future *f = soon_task_queue_pop(&pool->queue);
+        if (!soon_future_unclaimed(f)) {
+            if (pool->stale)
+                pool->stale--;
+            soon_future_unref(f);
+            continue;
+        }
+        soon_future_task(f, &task);
+        struct seat *seat = seat_for(pool, &task);
+        if (!seat) {
+            soon_task_queue_return(&pool->queue, f);
+            return;
+        }
+        hand_out(seat, f, &task);
+    }
+}
+
+int soon__give_errand(struct seat *seat, enum soon__errand errand)
+{
+    const struct pool *pool = seat->pool;
+    soon_task task = {.fn = errand == SOON__ERRAND_FINISH ? pool->finalizer : pool->initializer,
+                      .arg = pool->init_arg,
+                      .arg_len = pool->init_arg_len};
+
+    if (seat->tail - seat->head >= SOON__RING || !args_fit(seat, task.arg_len))
+        return -EAGAIN;
+    if (!task.fn)
+        task.arg_len = 0;
+    struct entry *entry = take_slot(seat, errand, &task, 0);
+    struct soon__slot *slot = soon__slot_at(entry);
+    int file = write_argument(seat->segment, slot, &task);
+    int error = send_argument(entry, file);
+    if (file >= 0)
+        close(file);
+    if (!task.fn)
+        slot->function.kind = 0;
+    entry->revoked = error != 0;
+    show(entry, error ? SOON__SLOT_REVOKED : SOON__SLOT_QUEUED);
+    soon__seat_sort(seat);
+    return error;
+}

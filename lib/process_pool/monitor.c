@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The monitor: the thread that collects results, hears of births and deaths,
+ * and keeps the time.
+ *
+ * It sleeps in epoll, on the workers' bells, the nursery's reports and a
+ * descriptor that threads of the program poke. Before it sleeps it sets the
+ * bells and looks once more (channel.h). While some task is out it looks again
+ * after TICK all the same: a worker out of its mind may have filled another's
+ * bell. An idle pool never wakes up.
+ *
+ * Callbacks are the program's: they may take their time, or wait for another
+ * task of this pool. So the thread that has made some due hands the lead over
+ * to another, runs them, and then waits to lead again. One spare is kept.
+ */
+#include "process_pool/pool.h"
+
+#include "os/event.h"
+#include "os/own_fd.h"
+#include "os/poll.h"
+#include "os/spin.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    STUCK_NS = 200000,
+    TRIES = 5, /* to start a worker where there is none */
+};
+
+static const soon_ns tick = SOON_MS(100);
+
+/* ---- being told ---- */
+
+void soon__monitor_poke(struct pool *pool)
+{
+    soon__event_set(pool->poke_fd);
+}
+
+void soon__monitor_by(struct pool *pool, soon_ns when)
+{
+    if (pool->watching && when < pool->wake_at)
+        soon__monitor_poke(pool);
+}
+
+/* ---- reports ---- */
+
+static struct seat *seat_of(struct pool *pool, struct soon__berth berth)
+{
+    struct seat *seat = berth.seat < pool->n_seats ? pool->seats[berth.seat] : NULL;
+
+    return seat && seat->phase != SEAT_VACANT && seat->generation == berth.generation ? seat : NULL;
+}
+
+static void tell_births(struct pool *pool)
+{
+    atomic_fetch_add(&pool->births, 1);
+    soon__futex_wake(&pool->births, INT32_MAX);
+}
+
+static void born(struct pool *pool, const struct soon__report *report)
+{
+    soon__lock_acquire(&pool->lock);
+    struct seat *seat = seat_of(pool, report->berth);
+    if (!seat || seat->pid) {
+        soon__lock_release(&pool->lock);
+        close(report->pidfd);
+        return;
+    }
+    seat->pid = report->pid;
+    seat->pidfd = report->pidfd;
+    soon__own_fd(seat->pidfd);
+    pool->n_alive++;
+    pool->n_started++;
+    pool->failed_starts = 0;
+    if (seat->signal)
+        soon__process_signal(seat->pidfd, seat->signal);
+    seat->signal = 0;
+    soon__lock_release(&pool->lock);
+    tell_births(pool);
+}
+
+/* No process: the seat's tasks go back, and after a while somebody tries
+ * again. */
+static void not_born(struct pool *pool, const struct soon__report *report)
+{
+    soon__lock_acquire(&pool->lock);
+    struct seat *seat = seat_of(pool, report->berth);
+    if (seat) {
+        soon__take_back(seat);
+        soon__seat_vacate(seat);
+        pool->start_error = report->error;
+        pool->start_after = soon__now() + SOON_MS(20);
+        pool->failed_starts++;
+    }
+    bool hopeless = pool->n_workers == 0 && pool->queue.count && pool->failed_starts > TRIES;
+    soon__lock_release(&pool->lock);
+    tell_births(pool);
+    if (hopeless)
+        soon__break(pool, "no worker can be started: %s", strerrordesc_np(-report->error));
+}
+
+static void died(struct pool *pool, const struct soon__report *report)
+{
+    soon__lock_acquire(&pool->lock);
+    struct seat *seat = seat_of(pool, report->berth);
+    soon__lock_release(&pool->lock);
+    if (seat)
+        soon__bury(seat, report->how);
+}
+
+/* Its workers have gone with it. A new one is made, of the program as it is
+ * now. */
+static void nursery_gone(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    pool->nursery_up = false;
+    soon__lock_release(&pool->lock);
+    soon__bury_all(pool);
+    soon__nursery_close(&pool->nursery);
+    int error = soon__nursery_open(&pool->nursery);
+    if (!error)
+        error = soon__poll_add(pool->poll_fd, pool->nursery.fd, TOKEN_REPORT, false);
+    soon__lock_acquire(&pool->lock);
+    pool->nursery_up = !error;
+    pool->start_error = error;
+    if (!error)
+        soon__pump(pool);
+    soon__lock_release(&pool->lock);
+    tell_births(pool);
+    if (error)
+        soon__break(pool, "the nursery is gone, and no new one can be made: %s",
+                    strerrordesc_np(-error));
+}
+
+static bool read_reports(struct pool *pool)
+{
+    struct soon__report report;
+    bool any = false;
+    int error = -EAGAIN;
+
+    while (pool->nursery_up && (error = soon__nursery_read(&pool->nursery, &report)) == 0) {
+        any = true;
+        if (report.kind == SOON__REPORT_BORN)
+            born(pool, &report);
+        else if (report.kind == SOON__REPORT_FAILED)
+            not_born(pool, &report);
+        else
+            died(pool, &report);
+    }
+    if (error == -EAGAIN)
+        return any;
+    nursery_gone(pool);
+    return true;
+}
+
+/* ---- time ---- */
+
+/* The task that a worker runs, or will run next. */
+static struct entry *current(struct seat *seat)
+{
+    for (uint32_t p = seat->head; p != seat->tail; p++)
+        if (soon__entry_at(seat, p)->future)
+            return soon__entry_at(seat, p);
+    return NULL;
+}
+
+static void check_timeout(struct seat *seat, soon_ns now)
+{
+    struct entry *entry = current(seat);
+
+    if (!entry || !entry->timeout || seat->phase != SEAT_OPEN)
+        return;
+    soon__note_begun(seat);
+    if (!entry->begun && now >= entry->given + entry->timeout)
+        entry->given = now; /* the worker is late, not the task */
+    if (now < entry->deadline || !soon__is_stuck_at(seat, entry->position))
+        return;
+    soon__seat_doom(seat, REASON_TIMEOUT, SIGTERM);
+    seat->kill_at = soon__deadline(seat->pool->kill_grace);
+}
+
+static void check_kill(struct seat *seat, soon_ns now)
+{
+    if (now < seat->kill_at)
+        return;
+    seat->kill_at = SOON__NEVER;
+    soon__seat_doom(seat, seat->reason, SIGKILL);
+}
+
+/* Tasks handed ahead behind one that takes its time, while others have nothing
+ * to do: once a worker was seen twice at the same task. */
+static void check_stuck(struct pool *pool, soon_ns now)
+{
+    if (!pool->n_idle || !pool->n_ahead) {
+        pool->stuck_at = 0;
+        return;
+    }
+    bool again = pool->stuck_at && now >= pool->stuck_at;
+    if (pool->stuck_at && !again)
+        return;
+    pool->stuck_at = now + STUCK_NS;
+    for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
+        if (again && seat->n_live > 1 && seat->last_head == seat->head)
+            soon__take_back(seat);
+        seat->last_head = seat->head;
+    }
+}
+
+static void look(struct pool *pool)
+{
+    soon_ns now = soon__now();
+    bool news = false;
+
+    soon__lock_acquire(&pool->lock);
+    for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
+        if (pool->want_begins)
+            news |= soon__note_begun(seat);
+        check_timeout(seat, now);
+        check_kill(seat, now);
+    }
+    if (news)
+        pool->want_begins = false; /* who still waits asks again */
+    check_stuck(pool, now);
+    soon__pump(pool);
+    void *orphans = pool->orphans;
+    pool->orphans = NULL;
+    soon__lock_release(&pool->lock);
+    soon_callbacks_put(orphans);
+}
+
+static soon_ns earlier(soon_ns a, soon_ns b)
+{
+    return a < b ? a : b;
+}
+
+static soon_ns next_look(struct pool *pool)
+{
+    soon_ns when = SOON__NEVER;
+
+    if (pool->busy)
+        when = soon__now() + tick;
+    for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
+        struct entry *entry = current(seat);
+        when = earlier(when, seat->kill_at);
+        if (entry && entry->timeout && seat->phase == SEAT_OPEN)
+            when = earlier(when, entry->begun ? entry->deadline : entry->given + entry->timeout);
+    }
+    if (pool->stuck_at)
+        when = earlier(when, pool->stuck_at);
+    if (pool->queue.count && pool->start_after && pool->n_workers < pool->max_workers &&
+        !pool->broken && !pool->stopped)
+        when = earlier(when, pool->start_after);
+    return when;
+}
+
+/* ---- sleeping ---- */
+
+/* Sets the bells, and looks once more. True: there is something to collect. */
+static bool set_bells(struct pool *pool)
+{
+    bool ready = false;
+
+    soon__lock_acquire(&pool->lock);
+    pool->watching = true;
+    for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
+        struct entry *entry = current(seat);
+        bool begins = pool->want_begins || (entry && entry->timeout && !entry->begun);
+        /* seq_cst: the bell's Dekker pair. */
+        atomic_store(&seat->segment->channel->bell, begins ? SOON__BELL_BEGINS : SOON__BELL_ENDS);
+        ready |= soon__is_ready(seat);
+        if (begins)
+            soon__note_begun(seat);
+    }
+    pool->wake_at = next_look(pool);
+    soon__lock_release(&pool->lock);
+    return ready;
+}
+
+/* Sleeps until something happens; true if there may be reports. */
+static bool sleep_well(struct pool *pool)
+{
+    uint64_t tokens[16];
+    unsigned n = 0;
+    bool reports = false;
+
+    if (!set_bells(pool))
+        n = soon__poll_wait(pool->poll_fd, tokens, 16, pool->wake_at);
+    for (unsigned i = 0; i < n; i++) {
+        if (tokens[i] == TOKEN_POKE)
+            soon__event_clear(pool->poke_fd);
+        reports |= tokens[i] != TOKEN_BELL; /* the nursery's end is poked */
+    }
+    soon__lock_acquire(&pool->lock);
+    pool->watching = false;
+    soon__lock_release(&pool->lock);
+    return reports;
+}
+
+/* ---- the end ---- */
+
+/* Nothing is queued or handed out, and nothing will come. */
+static bool is_over(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    bool quiet = pool->closing && !pool->queue.count && !pool->busy;
+    unsigned n = pool->n_workers;
+    soon__lock_release(&pool->lock);
+    if (!quiet || n == 0)
+        return quiet && soon_executor_drain(&pool->ex, SOON_FOREVER) == 0;
+    /* What is still in flight is being cancelled, or run by its submitter. */
+    soon_executor_drain(&pool->ex, SOON_FOREVER);
+    soon__lock_acquire(&pool->lock);
+    for (unsigned i = 0; i < pool->n_seats; i++)
+        soon__seat_finish(pool->seats[i]);
+    soon__lock_release(&pool->lock);
+    return false;
+}
+
+static void dismiss_spare(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    bool has_spare = pool->has_spare;
+    pthread_t spare = pool->spare;
+    pool->has_spare = false;
+    pool->over = true;
+    soon__lock_release(&pool->lock);
+    if (!has_spare)
+        return;
+    atomic_fetch_add(&pool->baton, 1);
+    soon__futex_wake(&pool->baton, 1);
+    pthread_join(spare, NULL);
+}
+
+static void end(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    bool up = pool->nursery_up;
+    pool->nursery_up = false;
+    soon__lock_release(&pool->lock);
+    if (up)
+        soon__nursery_close(&pool->nursery);
+    dismiss_spare(pool);
+    soon__lock_acquire(&pool->lock);
+    pool->last = pthread_self();
+    pool->has_last = true;
+    soon__lock_release(&pool->lock);
+    atomic_store(&pool->gone, 1);
+    soon__futex_wake(&pool->gone, INT32_MAX);
+    soon_executor_release(&pool->ex);
+}
+
+int soon__monitor_join(struct pool *pool, soon_ns deadline)
+{
+    soon_ns until = deadline < 0 ? SOON__NEVER : deadline;
+
+    while (atomic_load(&pool->gone) == 0)
+        if (soon__futex_wait(&pool->gone, 0, until) != 0)
+            return -ETIMEDOUT;
+    soon__lock_acquire(&pool->lock);
+    bool mine = pool->has_last && !pool->joining;
+    pool->joining = true;
+    soon__lock_release(&pool->lock);
+    if (mine) {
+        pthread_join(pool->last, NULL);
+        atomic_store(&pool->gone, 2);
+        soon__futex_wake(&pool->gone, INT32_MAX);
+    }
+    while (atomic_load(&pool->gone) == 1)
+        if (soon__futex_wait(&pool->gone, 1, until) != 0)
+            return -ETIMEDOUT;
+    return 0;
+}
+
+/* ---- leading ---- */
+
+static void *run(void *arg);
+
+/* Callbacks are due: another thread takes the lead. False: none can be had. */
+static bool hand_over(struct pool *pool)
+{
+    pthread_t thread;
+
+    soon__lock_acquire(&pool->lock);
+    bool over = pool->has_spare;
+    pool->has_spare = false;
+    soon__lock_release(&pool->lock);
+    if (over) {
+        atomic_fetch_add(&pool->baton, 1);
+        soon__futex_wake(&pool->baton, 1);
+        return true;
+    }
+    soon_executor_hold(&pool->ex);
+    over = soon__thread_start(&thread, 0, run, pool) == 0;
+    if (!over)
+        soon_executor_release(&pool->ex);
+    return over;
+}
+
+/* Callbacks of the last tasks may have come due in a thread that assisted. */
+static bool last_callbacks(struct pool *pool)
+{
+    soon__lock_acquire(&pool->collecting);
+    soon__lock_release(&pool->collecting);
+    look(pool);
+    return soon_callbacks_due();
+}
+
+/* Leads until callbacks are due, or until the end. True: the end. */
+static bool lead(struct pool *pool)
+{
+    bool reports = true;
+
+    for (;;) {
+        soon__lock_acquire(&pool->collecting);
+        bool any = soon__collect(pool);
+        if (reports)
+            any |= read_reports(pool);
+        soon__lock_release(&pool->collecting);
+        look(pool);
+        if (soon_callbacks_due())
+            return false;
+        reports = false;
+        if (any)
+            continue;
+        if (is_over(pool))
+            return !last_callbacks(pool);
+        reports = sleep_well(pool);
+    }
+}
+
+/* Waits to lead again; false if there is a spare already, or it is over. */
+static bool wait_for_lead(struct pool *pool)
+{
+    uint32_t seen = atomic_load(&pool->baton);
+
+    soon__lock_acquire(&pool->lock);
+    bool spare = !pool->has_spare && !pool->over;
+    if (spare) {
+        pool->has_spare = true;
+        pool->spare = pthread_self();
+    }
+    soon__lock_release(&pool->lock);
+    if (!spare) {
+        pthread_detach(pthread_self());
+        return false;
+    }
+    while (atomic_load(&pool->baton) == seen)
+        soon__futex_wait(&pool->baton, seen, SOON__NEVER);
+    soon__lock_acquire(&pool->lock);
+    bool over = pool->over; /* whoever ends it joins this thread */
+    soon__lock_release(&pool->lock);
+    return !over;
+}
+
+static void *run(void *arg)
+{
+    struct pool *pool = arg;
+    bool before = soon_callbacks_defer();
+
+    do {
+        bool over = lead(pool);
+        if (over) {
+            end(pool);
+            return NULL;
+        }
+        bool handed = hand_over(pool);
+        soon_callbacks_resume(before);
+        before = soon_callbacks_defer();
+        if (handed && !wait_for_lead(pool))
+            break;
+    } while (true);
+    soon_callbacks_resume(before);
+    soon_executor_release(&pool->ex);
+    return NULL;
+}
+
+int soon__monitor_start(struct pool *pool)
+{
+    pthread_t thread;
+
+    int error = soon__poll_add(pool->poll_fd, pool->poke_fd, TOKEN_POKE, false);
+    if (!error)
+        error = soon__poll_add(pool->poll_fd, pool->nursery.fd, TOKEN_REPORT, false);
+    if (error)
+        return error;
+    soon_executor_hold(&pool->ex);
+    error = soon__thread_start(&thread, 0, run, pool);
+    if (error)
+        soon_executor_release(&pool->ex);
+    return error;
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process pool's own structures, on the side of the program.
+ *
+ *     pool.c      what the executor's users call, and its options
+ *     dispatch.c  tasks from the queue to the workers
+ *     recall.c    tasks taken back, and what else happens to one that is out
+ *     seat.c      a worker's place: taken, given up, free again
+ *     collect.c   what workers have finished, checked and handed to futures
+ *     death.c     what a worker's death means for its task, and for the pool
+ *     assist.c    a thread that waits for a task fetches the result itself
+ *     monitor.c   the thread that does all that nobody else would wait for
+ *     nursery.c   the process whose children the workers are
+ *     worker.c, port.c   in the worker process; channel.h is between them
+ *
+ * One lock guards the pool. It is held while a task is handed out, but not
+ * while a long argument is copied (an entry is `filling` then), nor while a
+ * future is completed.
+ */
+#ifndef SOON_PROCESS_POOL_POOL_H
+#define SOON_PROCESS_POOL_POOL_H
+
+#include <soon/backend.h>
+
+#include "os/clock.h"
+#include "os/lock.h"
+#include "process_pool/channel.h"
+#include "process_pool/nursery.h"
+
+struct pool;
+
+/* What a future's value may be borrowed from. */
+enum loan_kind { LOAN_SEGMENT = 1, LOAN_FILE };
+
+/* A worker's channel as mapped here. Results that futures borrow keep it
+ * beyond the worker's life. */
+struct segment {
+    enum loan_kind kind;           /* LOAN_SEGMENT. Sync: const */
+    _Atomic uint32_t refs;         /* Sync: atomic: the seat, each loan, who fills a slot */
+    _Atomic uint64_t lent;         /* blocks that futures borrow. Sync: atomic */
+    struct soon__channel *channel; /* header and arguments; not there in forked children */
+    unsigned char *args;
+    const unsigned char *values; /* read-only; in forked children too, for what they inherit */
+};
+
+/* The pool's account of one position of a ring. Sync: pool->lock */
+struct entry {
+    struct seat *seat; /* Sync: const */
+    uint32_t position;
+    soon_future *future; /* a reference; NULL: an errand, or it was taken back */
+    soon_ns given;       /* when it was handed out, if it has a timeout */
+    soon_ns deadline;    /* once it is known to have begun; else SOON__NEVER */
+    soon_ns timeout;     /* 0: none */
+    uint32_t args_end;   /* the argument ring is free up to here when this is over */
+    uint8_t errand;      /* enum soon__errand */
+    bool filling;        /* somebody copies its argument, without the lock */
+    bool begun;          /* the library knows that it has */
+    bool revoked;        /* taken back, or never shown */
+    bool over;           /* being collected */
+};
+
+enum seat_phase {
+    SEAT_VACANT,
+    SEAT_OPEN,   /* has a worker, or one is being born; takes tasks */
+    SEAT_DOOMED, /* its worker is to end, or has been told to finish; takes none */
+};
+
+/* Why a worker ends, for its task and for the figures. */
+enum seat_reason {
+    REASON_NONE,
+    REASON_CRASH,   /* of itself */
+    REASON_TIMEOUT, /* its task ran past its timeout */
+    REASON_KILLED,  /* soon_future_kill() */
+    REASON_STOPPED, /* terminate_workers, kill_workers */
+    REASON_CORRUPT, /* it wrote nonsense into its channel */
+    REASON_FINISH,  /* it was told to finish */
+    REASON_NURSERY, /* the nursery went, and took it along */
+};
+
+/* A place for a worker, used by one after the other. Never freed before the
+ * pool is. Sync: pool->lock, but for what is const */
+struct seat {
+    struct pool *pool; /* Sync: const */
+    unsigned number;   /* Sync: const */
+    enum seat_phase phase;
+    uint32_t generation;                 /* of its worker: changes when it is vacated */
+    struct seat *next, **link;           /* in the list for its condition, see soon__seat_sort() */
+    struct seat *next_busy, **link_busy; /* while its ring is not empty */
+
+    pid_t pid;         /* 0: not known yet */
+    int pidfd;         /* or -1 */
+    int bell, parcels; /* descriptors */
+    struct segment *segment;
+    enum seat_reason reason;
+    const char *corrupt; /* what was wrong. static */
+    int signal;          /* to be sent as soon as pid is known, or 0 */
+    soon_ns kill_at;     /* when SIGKILL is due, or SOON__NEVER */
+    bool finishing;      /* FINISH was handed out */
+
+    uint32_t head, tail; /* positions: the oldest not collected, the next to hand out */
+    unsigned n_live;     /* tasks between them that were not taken back */
+    unsigned n_given;    /* tasks it got for good in this life */
+    uint64_t pace;       /* ns a task, smoothed; PACE_UNKNOWN */
+    uint32_t last_head;  /* at the last look for tasks that are stuck */
+    unsigned counted_idle, counted_ahead; /* its part in the pool's n_idle and n_ahead */
+    uint32_t args_head, args_tail;        /* free-running offsets into the argument ring */
+    struct entry ring[SOON__RING];
+};
+
+#define PACE_UNKNOWN UINT64_MAX
+
+enum { RESTARTS_MAX = 65536 }; /* more of them are no limit */
+
+struct pool {
+    soon_executor ex; /* first: a pool is an executor */
+
+    /* Sync: const after new */
+    unsigned max_workers;
+    int start_method;
+    unsigned max_tasks;
+    soon_ns kill_grace;
+    unsigned max_restarts;
+    soon_ns restart_window;
+    size_t worker_memory;
+    bool break_on_death;
+    char name[16];
+    soon_fn *initializer, *finalizer;
+    struct soon__function initializer_ref, finalizer_ref;
+    void *init_arg;
+    size_t init_arg_len;
+    struct soon__found *found; /* what functions workers can find */
+
+    soon__lock lock;
+    struct soon_task_queue queue; /* Sync: lock */
+    size_t stale;                 /* about how many in queue are done. Sync: lock */
+    struct seat **seats;          /* [max_workers], NULL where never used. Sync: lock */
+    unsigned n_seats;             /* made so far. Sync: lock */
+    unsigned n_workers;           /* seats that are not vacant. Sync: lock */
+    unsigned n_alive;             /* of them, those whose worker is known to be born. Sync: lock */
+    struct seat *vacant, *idle, *roomy; /* Sync: lock */
+    struct seat *busy;                  /* Sync: lock */
+    unsigned n_idle;                    /* Sync: lock */
+    unsigned n_ahead;                   /* tasks handed ahead of others that run. Sync: lock */
+    bool stopped;                       /* nothing is handed out any more. Sync: lock */
+    bool closing;                       /* Sync: lock; set once */
+    bool want_begins;                   /* somebody waits for a task to begin. Sync: lock */
+    bool watching;                      /* the monitor sleeps, or is about to. Sync: lock */
+    soon_ns wake_at;                    /* when it will look by itself. Sync: lock */
+    soon_ns stuck_at;                   /* when to look for tasks that are stuck behind another, or
+                                           0. Sync: lock */
+    soon_ns start_after;                /* no new worker before this: one could not be had.
+                                           Sync: lock */
+    unsigned failed_starts;             /* in a row. Sync: lock */
+    int start_error;                    /* of the last one. Sync: lock */
+    bool broken;                        /* Sync: lock; set once */
+    char *why;                          /* it is broken, or NULL. Sync: lock */
+    uint64_t n_started, n_crashed, n_replaced; /* Sync: lock */
+    soon_ns *deaths;     /* the last max_restarts of them, a ring. Sync: lock */
+    unsigned next_death; /* Sync: lock */
+    size_t mapped;       /* bytes of segments. Sync: lock */
+    soon__futex births;  /* Sync: atomic: changes when a start has ended */
+
+    soon__lock collecting; /* held by who collects: the monitor while it is awake, or a thread that
+                              waits (assist.c). Before lock */
+    void *orphans;         /* callbacks that came due in such a thread. Sync: lock */
+
+    struct soon__nursery nursery; /* Sync: who leads (monitor.c); start: lock */
+    bool nursery_up;              /* Sync: lock */
+    int poll_fd;                  /* Sync: const */
+    int poke_fd;                  /* Sync: const */
+    bool over;                    /* the monitor has ended. Sync: lock; set once */
+    pthread_t last;               /* the thread that ended it, to be joined. Sync: lock */
+    bool has_last, joining;       /* Sync: lock */
+    pthread_t spare;              /* a thread that waits to lead. Sync: lock */
+    bool has_spare;               /* Sync: lock */
+    soon__futex baton;            /* Sync: atomic: changes when the spare should look */
+    soon__futex gone;             /* Sync: atomic: changes when the monitor has ended */
+};
+
+static inline struct entry *soon__entry_at(struct seat *seat, uint32_t position)
+{
+    return &seat->ring[position % SOON__RING];
+}
+
+/* Its slot, while the seat is taken. */
+static inline struct soon__slot *soon__slot_at(const struct entry *entry)
+{
+    return soon__slot_of(entry->seat->segment->channel, entry->position);
+}
+
+/* ---- dispatch.c ---- */
+
+/* Hands out what it can. Under the lock, which it may release meanwhile. */
+void soon__pump(struct pool *pool);
+
+/* Hands an errand to a worker. Under the lock. 0; -EAGAIN: no room now;
+ * another negative errno: it can't be done. */
+int soon__give_errand(struct seat *seat, enum soon__errand errand);
+
+/* ---- recall.c ---- */
+
+/* Takes back every task of a seat that has not begun, and puts them in front
+ * of the queue again. Under the lock. */
+void soon__take_back(struct seat *seat);
+
+/* The same of tasks that are less urgent than priority, in all seats. */
+void soon__take_back_below(struct pool *pool, int priority);
+
+/* Is the worker of a seat still at the task of this position, now that all it
+ * had not begun has been taken back? Then it can't begin any other, and
+ * whatever is done to it hits no other task. Under the lock. */
+bool soon__is_stuck_at(struct seat *seat, uint32_t position);
+
+/* Tells the library of the task that has begun, if one has, and notes its
+ * deadline; true if that is news. Under the lock. */
+bool soon__note_begun(struct seat *seat);
+
+/* f's entry while it is with a worker, else NULL. Under the lock. */
+struct entry *soon__entry_of(const soon_future *f);
+
+/* The operations look, recall, ask, progress, kill. */
+void soon__op_look(soon_executor *ex, soon_future *f);
+bool soon__op_recall(soon_executor *ex, soon_future *f);
+void soon__op_ask(soon_executor *ex, soon_future *f);
+bool soon__op_progress(soon_executor *ex, soon_future *f, uint64_t *done, uint64_t *total);
+void soon__op_kill(soon_executor *ex, soon_future *f);
+
+/* ---- seat.c ---- */
+
+/* Gets a worker for a vacant seat. Under the lock. 0, or a negative errno. */
+int soon__seat_open(struct pool *pool, struct seat **out);
+
+/* Puts the seat into the list it belongs to now. Under the lock, after any
+ * change of phase, n_live, head, tail, n_given or pace. */
+void soon__seat_sort(struct seat *seat);
+
+/* The worker is to end: takes back what it has not begun, and sends signal (0:
+ * none). Under the lock. */
+void soon__seat_doom(struct seat *seat, enum seat_reason reason, int signal);
+
+/* The worker is to end when it has done what it was given. Under the lock. */
+void soon__seat_finish(struct seat *seat);
+
+/* Its worker is no more, and nothing of it is left: the seat is vacant. Under
+ * the lock. */
+void soon__seat_vacate(struct seat *seat);
+
+void soon__segment_ref(struct segment *segment);
+void soon__segment_drop(struct segment *segment);
+
+/* Tasks that may be with a worker at once. */
+unsigned soon__seat_depth(const struct seat *seat);
+
+/* ---- collect.c ---- */
+
+/* Completes what the workers have finished; true if there was anything. Under
+ * pool->collecting. */
+bool soon__collect(struct pool *pool);
+
+/* ---- death.c ---- */
+
+/* Collects the last results of a worker that is dead, fails the task that it
+ * ran, vacates its seat, and judges what that means for the pool. Under
+ * pool->collecting. */
+void soon__bury(struct seat *seat, struct soon__exit how);
+
+/* The nursery is gone, and so are its workers. */
+void soon__bury_all(struct pool *pool);
+
+/* The same of one seat. */
+bool soon__collect_seat(struct seat *seat);
+
+/* Has a worker finished anything, or lost its mind? Under the lock. */
+bool soon__is_ready(struct seat *seat);
+
+void soon__op_give_back(soon_executor *ex, const void *value, size_t len, void *token);
+
+/* ---- assist.c ---- */
+
+void soon__op_assist(soon_executor *ex, soon_future *f, soon_ns deadline);
+
+/* ---- monitor.c ---- */
+
+/* What it waits for in pool->poll_fd. */
+enum {
+    TOKEN_POKE = 1,
+    TOKEN_REPORT = 2,
+    TOKEN_BELL = 3, /* all of them: every busy seat is looked at in any case */
+};
+
+int soon__monitor_start(struct pool *pool);
+
+/* Makes the monitor look. Any thread. */
+void soon__monitor_poke(struct pool *pool);
+
+/* Makes it look at the latest then. Under the lock. */
+void soon__monitor_by(struct pool *pool, soon_ns when);
+
+/* Waits for its end, at most until deadline: 0 or -ETIMEDOUT. */
+int soon__monitor_join(struct pool *pool, soon_ns deadline);
+
+/* ---- pool.c ---- */
+
+/* The pool can do no more: what is pending fails with -ENOTRECOVERABLE. Not
+ * under the lock. */
+void soon__break(struct pool *pool, const char *format, ...) SOON_PRINTF(2, 3);
+
+/* Ends everything that is pending: cancelled, or failed if the pool is broken. */
+void soon__flush_pool(struct pool *pool);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker process: one thread that goes through its slots one after the other.
+ * Whatever it runs may kill it at any instruction; channel.h says why that
+ * matters to nobody else.
+ */
+#include "process_pool/worker.h"
+
+#include "os/clock.h"
+#include "os/event.h"
+#include "os/process.h"
+#include "os/shm.h"
+#include "os/spin.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct worker {
+    struct soon__post post;
+    pid_t parent; /* with which it dies */
+    bool slept;   /* since the last task ended */
+    soon_ns ended;
+};
+
+/* ---- finding the next task ---- */
+
+/* The host has decided about this position. */
+static bool is_ready(const struct soon__slot *slot, uint32_t position)
+{
+    /* seq_cst: one of the Dekker pair of `asleep`; acquires the task. */
+    uint32_t state = atomic_load(&slot->state);
+
+    return state == soon__slot_state(position, SOON__SLOT_QUEUED) ||
+           state == soon__slot_state(position, SOON__SLOT_REVOKED);
+}
+
+static bool spin_for(const struct soon__slot *slot, uint32_t position)
+{
+    if (!soon__spin_pays())
+        return is_ready(slot, position);
+    soon_ns end = soon__now() + SOON__SPIN_NS;
+    do
+        for (int i = 0; i < 16; i++) {
+            if (is_ready(slot, position))
+                return true;
+            soon__pause();
+        }
+    while (soon__now() < end);
+    return false;
+}
+
+static void await(struct worker *w, const struct soon__slot *slot, uint32_t position)
+{
+    _Atomic uint32_t *asleep = &w->post.channel->asleep;
+
+    if (is_ready(slot, position))
+        return;
+    w->slept = true;
+    while (!spin_for(slot, position)) {
+        /* A task that changed its user has cut the tie. */
+        if (!soon__process_dies_with(w->parent))
+            _exit(EXIT_FAILURE);
+        atomic_store(asleep, 1);
+        if (!is_ready(slot, position))
+            soon__futex_wait_shared(asleep, 1, SOON__NEVER);
+        /* relaxed: the host, seeing 1 for too long, wakes for nothing. */
+        atomic_store_explicit(asleep, 0, memory_order_relaxed);
+    }
+}
+
+static void ring(struct worker *w, enum soon__bell at_least)
+{
+    _Atomic uint32_t *bell = &w->post.channel->bell;
+
+    /* seq_cst: the other half of the bell's Dekker pair, after the state. */
+    if (atomic_load(bell) >= (uint32_t)at_least && atomic_exchange(bell, SOON__BELL_OFF))
+        soon__event_set(w->post.bell);
+}
+
+/* A thread that has just submitted this task and now waits for it takes the
+ * bell away and fetches the result itself (assist.c): give it a moment, which
+ * costs less than waking another, if there is nothing else to do. */
+static void ring_soon(struct worker *w, uint32_t next)
+{
+    enum { PATIENCE_NS = 1500 };
+    const struct soon__slot *slot = soon__slot_of(w->post.channel, next);
+
+    if (atomic_load(&w->post.channel->bell) == SOON__BELL_OFF)
+        return;
+    if (soon__spin_pays()) {
+        soon_ns end = w->ended + PATIENCE_NS;
+        do
+            soon__pause();
+        while (atomic_load(&w->post.channel->bell) && !is_ready(slot, next) && soon__now() < end);
+    }
+    ring(w, SOON__BELL_ENDS);
+}
+
+/* ---- arguments ---- */
+
+struct argument {
+    const void *at;
+    size_t len;
+    void *mapped; /* to be unmapped, or NULL */
+};
+
+/* The file that came for a position. Those for positions before are of tasks
+ * that were taken back. */
+static int receive_file(struct soon__post *post, uint32_t position)
+{
+    struct soon__parcel parcel;
+
+    for (;;) {
+        int fd = -1;
+        unsigned n = 1;
+        int error = soon__packet_receive(post->parcels, &parcel, sizeof parcel, &fd, &n, true);
+        if (error || n != 1)
+            return error ? error : -EBADMSG;
+        if (parcel.position == position)
+            return fd;
+        close(fd);
+    }
+}
+
+static int get_argument(struct soon__post *post, struct soon__slot *slot, uint32_t position,
+                        struct argument *arg)
+{
+    *arg = (struct argument){.len = slot->arg_len};
+    if (slot->arg_where == SOON__IN_SLOT)
+        arg->at = slot->arg;
+    if (slot->arg_where == SOON__IN_AREA)
+        arg->at = post->args + slot->arg_at;
+    if (slot->arg_where != SOON__IN_FILE)
+        return 0;
+    int fd = receive_file(post, position);
+    if (fd < 0)
+        return fd;
+    arg->at = arg->mapped = soon__shm_map(fd, 0, arg->len, SOON__SHM_READ | SOON__SHM_NOW);
+    close(fd);
+    return arg->mapped ? 0 : -ENOMEM;
+}
+
+/* ---- running it ---- */
+
+static void run(struct worker *w, struct soon__slot *slot, uint32_t position)
+{
+    struct soon__call_port port;
+    struct soon_outcome outcome;
+    struct argument arg;
+
+    soon_fn *fn = soon__function_find(&slot->function);
+    int error = get_argument(&w->post, slot, position, &arg);
+    if (!fn || error) {
+        soon__port_fail(slot, fn ? error : -ENOENT,
+                        fn ? "the argument could not be received"
+                           : "the worker process does not have the function");
+        if (arg.mapped)
+            soon__shm_unmap(arg.mapped, arg.len);
+        return;
+    }
+    soon__port_init(&port, &w->post, slot);
+    soon_port_call(&port.port, fn, slot->manner, arg.len ? arg.at : NULL, arg.len, &outcome);
+    soon__port_deliver(&port, position, &outcome);
+    if (arg.mapped)
+        soon__shm_unmap(arg.mapped, arg.len);
+}
+
+/* How long the worker was at it, for the host to judge how much to hand ahead. */
+static void take_time(struct worker *w, struct soon__slot *slot, soon_ns begun)
+{
+    soon_ns now = soon__now();
+
+    atomic_store_explicit(&slot->spent, (uint64_t)(now - (begun ? begun : w->ended)),
+                          memory_order_relaxed); /* DONE publishes it */
+    w->ended = now;
+    w->slept = false;
+}
+
+static void finish(struct worker *w, struct soon__slot *slot, uint32_t position)
+{
+    if (slot->function.kind)
+        run(w, slot, position);
+    fflush(stdout);
+    fflush(stderr);
+    _exit(EXIT_SUCCESS);
+}
+
+static void work(struct worker *w, struct soon__slot *slot, uint32_t position)
+{
+    ring(w, SOON__BELL_BEGINS);
+    soon_ns begun = w->slept ? soon__now() : 0;
+    if (slot->errand == SOON__ERRAND_FINISH)
+        finish(w, slot, position);
+    run(w, slot, position);
+    take_time(w, slot, begun);
+    atomic_store(&slot->state, soon__slot_state(position, SOON__SLOT_DONE));
+    ring_soon(w, position + 1);
+}
+
+/* A task that was taken back. */
+static void pass(struct soon__post *post, struct soon__slot *slot, uint32_t position)
+{
+    int fd = slot->arg_where == SOON__IN_FILE ? receive_file(post, position) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    /* release: pairs with the host's acquire; the slot is the host's again. */
+    atomic_store_explicit(&slot->state, soon__slot_state(position, SOON__SLOT_PASSED),
+                          memory_order_release);
+}
+
+/* ---- the life ---- */
+
+static bool move_in(struct soon__post *post, const int fds[3])
+{
+    unsigned char *memory =
+        soon__shm_map(fds[SOON__FD_CHANNEL], 0, SOON__CHANNEL_SIZE, SOON__SHM_WRITE);
+
+    close(fds[SOON__FD_CHANNEL]);
+    *post = (struct soon__post){
+        .channel = (void *)memory,
+        .args = memory + SOON__ARGS_AT,
+        .values = memory + SOON__VALUES_AT,
+        .bell = fds[SOON__FD_BELL],
+        .parcels = fds[SOON__FD_PARCELS],
+    };
+    return memory != NULL;
+}
+
+void soon__worker_live(const int fds[3], bool forked)
+{
+    struct worker w = {.parent = getppid(), .slept = true};
+
+    if (!move_in(&w.post, fds))
+        _exit(EXIT_FAILURE);
+    const struct soon__channel *channel = w.post.channel;
+    soon__process_name(channel->name, channel->number);
+    soon__spin_prepare();
+    if (forked) { /* what the program had not written yet it writes itself */
+        __fpurge(stdout);
+        __fpurge(stderr);
+    }
+    if (channel->memory_limit && soon__process_limit_memory(channel->memory_limit) != 0)
+        _exit(EXIT_FAILURE);
+    for (uint32_t position = 0;; position++) {
+        struct soon__slot *slot = soon__slot_of(w.post.channel, position);
+        await(&w, slot, position);
+        if (soon__slot_turn(slot, position, SOON__SLOT_TAKEN))
+            work(&w, slot, position);
+        else
+            pass(&w.post, slot, position);
+    }
+}
