@@ -9,9 +9,13 @@ dist_man_MANS += \
 	doc/links/soon_as_completed_free.3 \
 	doc/links/soon_as_completed_next.3 \
 	doc/links/soon_call_progress.3 \
+	doc/links/soon_callbacks_due.3 \
+	doc/links/soon_callbacks_put.3 \
 	doc/links/soon_callbacks_resume.3 \
+	doc/links/soon_callbacks_take.3 \
 	doc/links/soon_executor_backend.3 \
 	doc/links/soon_executor_break.3 \
+	doc/links/soon_executor_break_because.3 \
 	doc/links/soon_executor_drain.3 \
 	doc/links/soon_executor_fini.3 \
 	doc/links/soon_executor_hold.3 \
@@ -27,16 +31,21 @@ dist_man_MANS += \
 	doc/links/soon_future_done.3 \
 	doc/links/soon_future_error.3 \
 	doc/links/soon_future_kill.3 \
+	doc/links/soon_future_manner.3 \
 	doc/links/soon_future_next.3 \
+	doc/links/soon_future_place.3 \
 	doc/links/soon_future_remove_done_callback.3 \
 	doc/links/soon_future_result.3 \
 	doc/links/soon_future_run_claimed.3 \
 	doc/links/soon_future_running.3 \
 	doc/links/soon_future_set_error.3 \
 	doc/links/soon_future_set_failure.3 \
+	doc/links/soon_future_set_place.3 \
+	doc/links/soon_future_set_progress.3 \
 	doc/links/soon_future_set_result.3 \
 	doc/links/soon_future_set_running_or_notify_cancel.3 \
 	doc/links/soon_future_task.3 \
+	doc/links/soon_future_unclaimed.3 \
 	doc/links/soon_future_unref.3 \
 	doc/links/soon_future_value.3 \
 	doc/links/soon_imap_error.3 \
@@ -44,11 +53,17 @@ dist_man_MANS += \
 	doc/links/soon_imap_next.3 \
 	doc/links/soon_loop_fd.3 \
 	doc/links/soon_loop_run.3 \
+	doc/links/soon_process_pool_kill_workers.3 \
+	doc/links/soon_process_pool_new.3 \
+	doc/links/soon_process_pool_terminate_workers.3 \
+	doc/links/soon_register.3 \
 	doc/links/soon_return_buffer.3 \
+	doc/links/soon_set_last_error.3 \
 	doc/links/soon_submit_many.3 \
 	doc/links/soon_submit_task.3 \
 	doc/links/soon_task_queue_pop.3 \
 	doc/links/soon_task_queue_pop_chain.3 \
+	doc/links/soon_task_queue_return.3 \
 	doc/links/soon_task_queue_sweep.3 \
 	doc/links/soon_worker_call.3 \
 	doc/links/soon_worker_leave.3 \
@@ -59,8 +74,10 @@ dist_man_MANS += \
 	doc/soon_callbacks_defer.3 \
 	doc/soon_executor_init.3 \
 	doc/soon_executor_stats.3 \
+	doc/soon_fork.7 \
 	doc/soon_future_add_done_callback.3 \
 	doc/soon_future_cancel.3 \
+	doc/soon_future_lend.3 \
 	doc/soon_future_new.3 \
 	doc/soon_future_progress.3 \
 	doc/soon_future_ref.3 \
@@ -68,10 +85,14 @@ dist_man_MANS += \
 	doc/soon_future_state.3 \
 	doc/soon_future_wait.3 \
 	doc/soon_imap_new.3 \
+	doc/soon_init.3 \
 	doc/soon_inline_new.3 \
+	doc/soon_last_error.3 \
 	doc/soon_loop_new.3 \
 	doc/soon_map.3 \
 	doc/soon_memory_model.7 \
+	doc/soon_port_call.3 \
+	doc/soon_process_pool.3 \
 	doc/soon_return.3 \
 	doc/soon_shutdown.3 \
 	doc/soon_submit.3 \

@@ -19,6 +19,10 @@ no) cflags=-g ;;
 *) cflags="-g -fsanitize=$SANITIZER" ;;
 esac
 
+# Some of them crash on purpose.
+# shellcheck disable=SC3045
+ulimit -c 0
+
 programs=0
 failures=0
 
