@@ -5,10 +5,12 @@
 # it says; the test of one that was not built for want of a library is skipped.
 
 examples_cppflags = -I$(top_srcdir)/include -D_GNU_SOURCE $(SOON_CPPFLAGS)
+examples_pool = examples/pool.c examples/pool.h
 
 noinst_PROGRAMS += \
 	examples/backend \
 	examples/balance \
+	examples/counter \
 	examples/countdown \
 	examples/epoll_loop
 
@@ -21,26 +23,36 @@ examples_balance_SOURCES = examples/balance.c
 examples_balance_CPPFLAGS = $(examples_cppflags)
 examples_balance_LDADD = lib/libsoon.la
 
-examples_countdown_SOURCES = examples/countdown.c
+examples_counter_SOURCES = examples/counter.c $(examples_pool)
+examples_counter_CPPFLAGS = $(examples_cppflags)
+examples_counter_LDADD = lib/libsoon.la
+
+examples_countdown_SOURCES = examples/countdown.c $(examples_pool)
 examples_countdown_CPPFLAGS = $(examples_cppflags)
 examples_countdown_LDADD = lib/libsoon.la
 
-examples_epoll_loop_SOURCES = examples/epoll_loop.c
+examples_epoll_loop_SOURCES = examples/epoll_loop.c $(examples_pool)
 examples_epoll_loop_CPPFLAGS = $(examples_cppflags)
 examples_epoll_loop_LDADD = lib/libsoon.la
 
 if HAVE_OPENSSL
 noinst_PROGRAMS += examples/checksum
 examples_checksum_SOURCES = examples/checksum.c examples/checksum.h \
-	examples/checksum_report.c examples/checksum_tree.c
+	examples/checksum_report.c examples/checksum_tree.c $(examples_pool)
 examples_checksum_CPPFLAGS = $(examples_cppflags)
 examples_checksum_CFLAGS = $(AM_CFLAGS) $(OPENSSL_CFLAGS)
 examples_checksum_LDADD = lib/libsoon.la $(OPENSSL_LIBS)
 endif
 
 if HAVE_ZLIB
-noinst_PROGRAMS += examples/pack
-examples_pack_SOURCES = examples/pack.c
+noinst_PROGRAMS += examples/crashproof examples/pack
+examples_crashproof_SOURCES = examples/crashproof.c examples/crashproof.h \
+	examples/crashproof_gunzip.c $(examples_pool)
+examples_crashproof_CPPFLAGS = $(examples_cppflags)
+examples_crashproof_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
+examples_crashproof_LDADD = lib/libsoon.la $(ZLIB_LIBS)
+
+examples_pack_SOURCES = examples/pack.c $(examples_pool)
 examples_pack_CPPFLAGS = $(examples_cppflags)
 examples_pack_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 examples_pack_LDADD = lib/libsoon.la $(ZLIB_LIBS)
@@ -62,6 +74,8 @@ examples_tests = \
 	t/examples/checksum.sh \
 	t/examples/pack.sh \
 	t/examples/crawl.sh \
+	t/examples/crashproof.sh \
+	t/examples/counter.sh \
 	t/examples/balance.sh \
 	t/examples/countdown.sh \
 	t/examples/epoll_loop.sh \

@@ -35,7 +35,10 @@ void report_error(const char *path, const char *why);
 /* Begins a progress bar of so many bytes in all. */
 void report_begin(uint64_t total);
 
-/* Ten times a second at most: gets the lines out, and moves the bar if one was begun. */
+/* Ten times a second: it is time for report_progress(). */
+bool report_due(void);
+
+/* Gets the lines out, and moves the bar if one was begun. */
 void report_progress(uint64_t done);
 
 /* Ends it. True if everything that was to be printed is, and there was no error. */

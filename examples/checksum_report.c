@@ -54,14 +54,16 @@ static void format_bar(double done, double seconds)
              left % 60);
 }
 
+bool report_due(void)
+{
+    return now() - bar.drawn >= 0.1;
+}
+
 void report_progress(uint64_t done)
 {
-    double time = now();
-    if (time - bar.drawn < 0.1)
-        return;
-    bar.drawn = time;
+    bar.drawn = now();
     fflush(stdout);
-    format_bar((double)done, time - bar.begin + 1e-9);
+    format_bar((double)done, bar.drawn - bar.begin + 1e-9);
     lift_bar();
     lower_bar();
 }
@@ -109,7 +111,6 @@ void report_digest(const unsigned char *digest, const char *path)
 
 bool report_end(uint64_t done)
 {
-    bar.drawn = 0;
     report_progress(done);
     bool lost = ferror(stdout);
     if (fflush(stdout) != 0 || lost)

@@ -2,11 +2,11 @@
 /*
  * countdown: pure computing, in this thread and in pools of 1, 2 and 4.
  *
- *     countdown [MILLIONS]
+ *     countdown [--processes] [MILLIONS]
  *
  * The counting is cut into PARTS tasks for soon_map. In C threads compute at
- * the same time, so the speed-up goes as far as there are CPUs, and no
- * further; the last line says how many this process may use.
+ * the same time, as processes do, so the speed-up goes as far as there are
+ * CPUs, and no further; the last line says how many this process may use.
  */
 #include <errno.h>
 #include <sched.h>
@@ -17,6 +17,8 @@
 #include <time.h>
 
 #include <soon.h>
+
+#include "pool.h"
 
 enum { PARTS = 32 };
 
@@ -47,10 +49,10 @@ static int serial(const uint64_t *parts, uint64_t *steps)
     return 0;
 }
 
-static int pooled(unsigned workers, const uint64_t *parts, uint64_t *steps)
+static int pooled(const struct pool_choice *choice, const uint64_t *parts, uint64_t *steps)
 {
     soon_executor *pool;
-    int err = soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = workers}, &pool);
+    int err = pool_open(choice, "countdown", &pool);
     if (err != 0)
         return err;
     soon_map_options options = {.chunk_size = 1};
@@ -69,11 +71,12 @@ static double now(void)
 }
 
 /* A line of the table, workers 0 being none. Compares with the serial time. False on an error. */
-static bool run(unsigned workers, const uint64_t *parts, double *serial_time)
+static bool run(const struct pool_choice *choice, const uint64_t *parts, double *serial_time)
 {
+    unsigned workers = choice->workers;
     uint64_t steps[PARTS] = {0}, total = 0;
     double begin = now();
-    int err = workers == 0 ? serial(parts, steps) : pooled(workers, parts, steps);
+    int err = workers == 0 ? serial(parts, steps) : pooled(choice, parts, steps);
     double time = now() - begin;
     if (err != 0) {
         fprintf(stderr, "countdown: %u workers: %s\n", workers, strerror(-err));
@@ -84,9 +87,11 @@ static bool run(unsigned workers, const uint64_t *parts, double *serial_time)
     if (workers == 0)
         *serial_time = time;
     char name[32] = "serial";
+    const char *kind = choice->processes ? "process" : "thread";
+    const char *kinds = choice->processes ? "processes" : "threads";
     if (workers > 0)
-        snprintf(name, sizeof name, "%u thread%s", workers, workers > 1 ? "s" : "");
-    printf("%-10s %12llu %9.3f %9.2f\n", name, (unsigned long long)total, time,
+        snprintf(name, sizeof name, "%u %s", workers, workers == 1 ? kind : kinds);
+    printf("%-11s %12llu %9.3f %9.2f\n", name, (unsigned long long)total, time,
            *serial_time / time);
     return true;
 }
@@ -94,19 +99,24 @@ static bool run(unsigned workers, const uint64_t *parts, double *serial_time)
 int main(int argc, char **argv)
 {
     static const unsigned workers[] = {0, 1, 2, 4};
-    unsigned long millions = argc > 1 ? strtoul(argv[1], NULL, 10) : 200;
-    if (millions == 0 || millions > 1000000) {
-        fprintf(stderr, "usage: countdown [MILLIONS]\n");
+    soon_init(argc, argv); /* a spawned worker does not come back from here */
+    struct pool_choice choice = {0};
+    bool good = pool_options(&choice, argc, argv, "p");
+    unsigned long millions = optind < argc ? strtoul(argv[optind], NULL, 10) : 200;
+    if (!good || millions == 0 || millions > 1000000) {
+        fputs("usage: countdown [-p|--processes] [--start=forkserver|fork|spawn] [MILLIONS]\n",
+              stderr);
         return 2;
     }
     uint64_t parts[PARTS];
     for (int i = 0; i < PARTS; i++)
         parts[i] = (uint64_t)millions * 1000000 / PARTS;
     double serial_time = 0;
-    bool good = true;
-    printf("%-10s %12s %9s %9s\n", "", "steps", "seconds", "speed-up");
-    for (size_t i = 0; i < sizeof workers / sizeof workers[0] && good; i++)
-        good = run(workers[i], parts, &serial_time);
+    printf("%-11s %12s %9s %9s\n", "", "steps", "seconds", "speed-up");
+    for (size_t i = 0; i < sizeof workers / sizeof workers[0] && good; i++) {
+        choice.workers = workers[i];
+        good = run(&choice, parts, &serial_time);
+    }
     cpu_set_t cpus;
     if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
         printf("CPUs for this process: %d\n", CPU_COUNT(&cpus));

@@ -2,7 +2,7 @@
 /*
  * epoll_loop: a program that lives in epoll and has a pool compute for it.
  *
- *     epoll_loop [TASKS]
+ *     epoll_loop [-j WORKERS] [--processes] [TASKS]
  *
  * Shows the loop executor. The pool's results arrive as callbacks that run on
  * it, and its descriptor is one more in the program's epoll set, here next to
@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include <soon.h>
+
+#include "pool.h"
 
 enum { TICKS = 5, TICK_MS = 10 };
 
@@ -85,7 +87,7 @@ static int watch(struct program *program, int fd)
 }
 
 /* The timer ticks in a program that computes: it is never blocked. */
-static int set_up(struct program *program)
+static int set_up(struct program *program, const struct pool_choice *choice)
 {
     const struct itimerspec every = {{0, TICK_MS * 1000000}, {0, TICK_MS * 1000000}};
     program->thread = gettid();
@@ -93,7 +95,7 @@ static int set_up(struct program *program)
     program->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     if (program->epoll < 0 || timerfd_settime(program->timer, 0, &every, NULL) != 0)
         return -errno;
-    int err = soon_thread_pool_new(NULL, &program->pool);
+    int err = pool_open(choice, "epoll_loop", &program->pool);
     if (err == 0)
         err = soon_loop_new(&program->loop);
     if (err == 0)
@@ -130,9 +132,15 @@ static int live(struct program *program)
 
 int main(int argc, char **argv)
 {
+    soon_init(argc, argv); /* a spawned worker does not come back from here */
     struct program program = {0};
-    unsigned tasks = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 8;
-    int err = set_up(&program);
+    struct pool_choice choice = {0};
+    if (!pool_options(&choice, argc, argv, POOL_OPTIONS)) {
+        fputs("usage: epoll_loop " POOL_USAGE " [TASKS]\n", stderr);
+        return 2;
+    }
+    unsigned tasks = optind < argc ? (unsigned)strtoul(argv[optind], NULL, 10) : 8;
+    int err = set_up(&program, &choice);
     for (unsigned i = 1; i <= tasks && err == 0; i++)
         err = submit(&program, i * 10000);
     if (err == 0)

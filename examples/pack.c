@@ -2,7 +2,7 @@
 /*
  * pack: gzip of one stream, in parallel.
  *
- *     pack [FILE...] >out.gz                  without FILE: standard input
+ *     pack [-j WORKERS] [--processes] [FILE...] >out.gz    without FILE: standard input
  *
  * Shows soon_imap: a stream of any length in bounded memory. The source cuts
  * it into blocks, each task compresses one to a piece of deflate that ends on
@@ -17,6 +17,8 @@
 
 #include <soon.h>
 #include <zlib.h>
+
+#include "pool.h"
 
 enum { DICTIONARY = 32 << 10, BLOCK = 128 << 10, AHEAD = 16, LEVEL = 6 };
 
@@ -129,12 +131,18 @@ static int write_gzip(soon_imap *pieces)
 int main(int argc, char **argv)
 {
     static struct input in = {.name = "standard input"};
-    in.others = argv + (argc > 0);
+    soon_init(argc, argv); /* a spawned worker does not come back from here */
+    struct pool_choice choice = {0};
+    if (!pool_options(&choice, argc, argv, POOL_OPTIONS)) {
+        fputs("usage: pack " POOL_USAGE " [FILE...]\n", stderr);
+        return 2;
+    }
+    in.others = argv + optind;
     soon_executor *pool = NULL;
     soon_imap *pieces = NULL;
     soon_map_options options = {.buffer_size = AHEAD};
     int err = open_next(&in);
-    err = err < 0 ? err : soon_thread_pool_new(NULL, &pool);
+    err = err < 0 ? err : pool_open(&choice, "pack", &pool);
     if (err == 0)
         err = soon_imap_new(pool, compress_block, next_block, &in, &options, &pieces);
     if (err == 0)

@@ -44,6 +44,13 @@ agrees() {
         same all sums "$workers workers disagree with sha256sum"
         [ ! -s errors ] || fail "something on stderr: $(cat errors)"
     done
+    for pool in --processes $method_options; do
+        for workers in 1 3; do
+            expect_status 0 "$examples/checksum" "$pool" -j $workers tree >sums 2>errors
+            same all sums "$pool, $workers workers disagree with sha256sum"
+            [ ! -s errors ] || fail "$pool: something on stderr: $(cat errors)"
+        done
+    done
     [ "$(wc -l <sums)" -eq "$(find tree -type f -printf '\n' | wc -l)" ] || fail "wrong number"
     sha256sum -c --quiet --strict sums || fail "sha256sum does not accept the output"
 }
@@ -60,7 +67,7 @@ several_paths() {
 # What can't be read is named and costs nothing else. Even root gets an error from /proc/self/mem.
 reports_unreadable() {
     reference tree/a >expected
-    expect_status 1 "$examples/checksum" tree/a "$work/missing" /proc/self/mem tree/link >sums 2>errors
+    expect_status 1 "$examples/checksum" "$@" tree/a "$work/missing" /proc/self/mem tree/link >sums 2>errors
     same expected sums "unreadable files cost others"
     grep -q "$work/missing: No such file or directory" errors || fail "missing is not named"
     grep -q "/proc/self/mem: Input/output error" errors || fail "/proc/self/mem is not named"
@@ -96,15 +103,16 @@ reports_forbidden() {
 
 # A bar where stderr is a terminal, and lines that are the same all the same.
 draws_bar() {
-    script -qec "'$examples/checksum' tree >sums" typescript >/dev/null ||
+    script -qec "'$examples/checksum' $* tree >sums" typescript >/dev/null ||
         fail "checksum on a terminal"
     same all sums "output beside a terminal"
     grep -q '\[=* *\] *[0-9]*%  [0-9.]* MB/s  ETA [0-9]*:[0-9][0-9]' typescript ||
         fail "there is no bar: $(cat -v typescript)"
+    grep -q '=\] 100%  ' typescript || fail "the bar does not come to its end: $(cat -v typescript)"
 }
 
 refuses() {
-    for options in '-j 0' '-j x' '-j 3x' '-x'; do
+    for options in '-j 0' '-j x' '-j 3x' '-x' '--start=thread' '--start'; do
         # shellcheck disable=SC2086 # an option and its argument
         expect_status 2 "$examples/checksum" $options tree/a.c >/dev/null 2>&1
     done
@@ -113,16 +121,23 @@ refuses() {
 
 # Stops at once, and says so, where its lines can't be written.
 reports_full_output() {
-    expect_status 1 "$examples/checksum" tree >/dev/full 2>errors
+    expect_status 1 "$examples/checksum" "$@" tree >/dev/full 2>errors
     grep -q 'standard output: write error' errors || fail "a full output goes unnoticed"
 }
+
+method_options=
+for method in $methods; do
+    method_options="$method_options --start=$method"
+done
 
 make_tree
 agrees
 several_paths
-reports_unreadable
+for pool in -j2 $method_options; do
+    reports_unreadable "$pool"
+    draws_bar "$pool"
+    reports_full_output "$pool"
+done
 reports_forbidden
-draws_bar
 refuses
-reports_full_output
 echo "PASS: checksum agrees with sha256sum on $(wc -l <all) files"

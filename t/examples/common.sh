@@ -13,6 +13,9 @@ t_examples=$(cd "${top_builddir:-.}" && pwd)/t/examples
 work=$(mktemp -d "${TMPDIR:-/tmp}/soon-example.XXXXXX") || exit 1
 server=
 
+# How worker processes come to be: an example's --start.
+methods='forkserver fork spawn'
+
 clean_up() {
     [ -z "$server" ] || kill "$server"
     chmod -R u+rwx "$work"

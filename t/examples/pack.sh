@@ -6,12 +6,15 @@
 need_example pack zlib
 cd "$work" || exit 1
 
-# Packs standard input; NAME is for messages.
+# round_trip FILE NAME [OPTION...] packs a file from standard input; NAME is for messages.
 round_trip() {
-    expect_status 0 "$examples/pack" <"$1" >packed.gz
-    gzip -t packed.gz || fail "$2: not a gzip file"
-    gzip -dc packed.gz >unpacked || fail "$2: gzip can't unpack it"
-    same "$1" unpacked "$2: not what was packed"
+    file=$1
+    name=$2
+    shift 2
+    expect_status 0 "$examples/pack" "$@" <"$file" >packed.gz
+    gzip -t packed.gz || fail "$name: not a gzip file"
+    gzip -dc packed.gz >unpacked || fail "$name: gzip can't unpack it"
+    same "$file" unpacked "$name: not what was packed"
 }
 
 # Real input: C headers in a tar archive, of which there are some wherever this was compiled.
@@ -24,6 +27,16 @@ for workers in 1 2 5; do
     round_trip headers.tar "headers, $workers workers"
 done
 cp packed.gz headers.gz
+unset SOON_MAX_WORKERS
+
+# Neither the kind of pool nor the number of workers changes a byte.
+for method in $methods; do
+    for workers in 1 3; do
+        round_trip headers.tar "headers, $method, $workers workers" --start="$method" -j $workers
+        same headers.gz packed.gz "$method, $workers workers: not what threads make of it"
+    done
+    round_trip /dev/null "nothing, $method" --start="$method"
+done
 
 # Blocks that know what came before them cost next to nothing.
 ours=$(wc -c <headers.gz)
@@ -59,5 +72,8 @@ expect_status 1 "$examples/pack" . >packed.gz 2>errors
 grep -q 'pack: \.: Is a directory' errors || fail "a directory is not refused"
 expect_status 1 "$examples/pack" headers.tar >/dev/full 2>errors
 grep -q 'not complete' errors || fail "a full output goes unnoticed"
+expect_status 1 "$examples/pack" --processes headers.tar >/dev/full 2>errors
+grep -q 'not complete' errors || fail "a full output goes unnoticed with processes"
+expect_status 2 "$examples/pack" -j 0 headers.tar >/dev/null 2>&1
 
 echo "PASS: pack: $(wc -c <headers.tar) bytes of headers to $ours (gzip -6: $theirs)"
