@@ -253,6 +253,11 @@ SOON_API bool soon_future_unclaimed(const soon_future *f);
 SOON_API void soon_future_set_place(soon_future *f, void *place);
 SOON_API void *soon_future_place(const soon_future *f);
 
+/* Finishes f, of an executor with SOON_BACKEND_REMOTE, with a result: for its
+ * backend what soon_future_set_result() is for everybody else, who gets -EBUSY
+ * once f has begun. 0; -EINVAL; -ENOMEM; -EALREADY. */
+SOON_API int soon_future_deliver(soon_future *f, const void *value, size_t len);
+
 /* Finishes f with a result that stays where it is, aligned to 16, until f is
  * freed: then ops->give_back(ex, value, len, token). Only for futures of an
  * executor with SOON_BACKEND_REMOTE. 0; -EINVAL; -ENOMEM; -EALREADY, -EBUSY as

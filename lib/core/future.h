@@ -205,6 +205,10 @@ bool soon__claim(soon_future *f, uint32_t bits);
  * for a recall that is under way. */
 int soon__close(soon_future *f, uint32_t allowed, uint32_t *from);
 
+/* The same for who is not the backend of a remote f: takes it back from there
+ * first; -EBUSY if it has begun. */
+int soon__close_foreign(soon_future *f, uint32_t *from);
+
 enum soon__outcome { SOON__FINISHED, SOON__FAILED, SOON__CANCELLED, SOON__TIMED_OUT };
 
 /* Completes f, by the one thread that may: counts, publishes, wakes and calls

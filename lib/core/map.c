@@ -131,7 +131,6 @@ static void take_results(struct map *map, const struct slot *slot)
     struct soon__batch_result result;
     size_t at = slot->first, end = slot->first + slot->items;
     const void *bytes;
-    bool failed = false;
 
     int error = soon_future_value(slot->future, 0, &bytes, &reader.left);
     if (error) { /* the chunk as a whole: cancelled, or its pool broke */
@@ -141,7 +140,6 @@ static void take_results(struct map *map, const struct slot *slot)
     }
     reader.at = bytes;
     for (; at < end && soon__batch_read(&reader, &result); at++) {
-        failed = failed || result.code;
         if (!result.code && result.len != map->result_size)
             result.code = -EMSGSIZE;
         if (result.code)
@@ -149,10 +147,9 @@ static void take_results(struct map *map, const struct slot *slot)
         else if (result.len)
             memcpy(map->results + at * map->result_size, result.bytes, result.len);
     }
-    /* A chunk has one result for each item, unless it was asked to stop or
-     * stopped at an error. */
-    bool complete = at == end || map->stopping || (failed && !map->keep_going);
-    if (reader.left || !complete)
+    /* A chunk has one result for each item, unless it was asked to stop, or
+     * stopped at an error, whose index is lower. */
+    if (reader.left || (at < end && !map->stopping))
         fail(map, at < end ? at : slot->first, -EBADMSG);
 }
 

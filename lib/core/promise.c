@@ -34,7 +34,15 @@ static void settle(soon_future *f, enum soon__outcome outcome, uint32_t from)
     soon_future_unref(f);
 }
 
-int soon_future_set_result(soon_future *f, const void *value, size_t len)
+typedef int close_fn(soon_future *f, uint32_t *from);
+
+/* The backend's right to complete, and that of a promise. */
+static int close_own(soon_future *f, uint32_t *from)
+{
+    return soon__close(f, 0, from);
+}
+
+static int set_result(soon_future *f, const void *value, size_t len, close_fn *close)
 {
     struct soon__blob *blob = NULL;
     uint32_t from;
@@ -43,7 +51,7 @@ int soon_future_set_result(soon_future *f, const void *value, size_t len)
         return -EINVAL;
     if (len > SOON__PAYLOAD - soon__arg_room(f) && !(blob = soon__blob_new(len)))
         return -ENOMEM;
-    int error = soon__close(f, 0, &from);
+    int error = close(f, &from);
     if (error) {
         soon__blob_free(blob);
         return error;
@@ -54,6 +62,16 @@ int soon_future_set_result(soon_future *f, const void *value, size_t len)
     f->value_len = blob ? SOON__OUTSIDE : (uint8_t)len;
     settle(f, SOON__FINISHED, from);
     return 0;
+}
+
+int soon_future_set_result(soon_future *f, const void *value, size_t len)
+{
+    return set_result(f, value, len, soon__close_foreign);
+}
+
+int soon_future_deliver(soon_future *f, const void *value, size_t len)
+{
+    return set_result(f, value, len, close_own);
 }
 
 int soon_future_lend(soon_future *f, const void *value, size_t len, void *token)
@@ -80,11 +98,11 @@ int soon_future_lend(soon_future *f, const void *value, size_t len, void *token)
 /* Takes message, which may be NULL, also when it fails. extra may be NULL:
  * then only the code is kept. */
 static int set_failure(soon_future *f, const soon_error *error, struct soon__extra *extra,
-                       char *message)
+                       char *message, close_fn *close)
 {
     uint32_t from;
 
-    int failed = soon__close(f, 0, &from);
+    int failed = close(f, &from);
     if (failed) {
         soon__free_string(message);
         return failed;
@@ -121,7 +139,7 @@ int soon_future_set_error(soon_future *f, int code, const char *format, ...)
         soon__free_string(message);
         return -ENOMEM;
     }
-    return set_failure(f, &error, extra, message);
+    return set_failure(f, &error, extra, message, soon__close_foreign);
 }
 
 int soon_future_set_failure(soon_future *f, const soon_error *error)
@@ -130,5 +148,5 @@ int soon_future_set_failure(soon_future *f, const soon_error *error)
         return -EINVAL;
     struct soon__extra *extra = soon__future_extra(f);
     char *message = extra && error->message ? soon__copy_string(error->message) : NULL;
-    return set_failure(f, error, extra, message);
+    return set_failure(f, error, extra, message, close_own);
 }

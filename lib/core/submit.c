@@ -28,10 +28,14 @@ static bool valid(const soon_task *task)
            task->timeout >= 0 && !task->flags && soon__reserved_unused(task->reserved, 4);
 }
 
-/* The first task with a timeout makes ex a user of the timer. */
-static int need_timer(struct soon_executor_core *core)
+/* The first task with a timeout makes ex a user of the timer. A remote backend
+ * sees to timeouts itself; of the surplus that a submitter runs nobody else
+ * knows before it is over, so that to be too late at its end is enough. */
+static int need_timer(soon_executor *ex)
 {
-    if (atomic_load(&core->uses_timer))
+    struct soon_executor_core *core = ex->core;
+
+    if ((ex->ops->flags & SOON_BACKEND_REMOTE) || atomic_load(&core->uses_timer))
         return 0;
     int error = soon__timer_acquire();
     if (!error && atomic_exchange(&core->uses_timer, true))
@@ -65,13 +69,6 @@ static int find(soon_executor *ex, soon_fn *fn)
     return error;
 }
 
-/* A remote backend sees to timeouts itself, but for the surplus that a
- * submitter runs. */
-static bool uses_timer(const soon_executor *ex)
-{
-    return !(ex->ops->flags & SOON_BACKEND_REMOTE) || ex->core->overflow == SOON_CALLER_RUNS;
-}
-
 static uint8_t flags_of(const soon_executor *ex, const soon_task *task, unsigned flags)
 {
     return (uint8_t)((task->timeout ? SOON__TIMED : 0) | (ex->ops->kill ? SOON__KILLABLE : 0) |
@@ -82,7 +79,7 @@ static uint8_t flags_of(const soon_executor *ex, const soon_task *task, unsigned
 
 int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon_future **out)
 {
-    int error = task->timeout && uses_timer(ex) ? need_timer(ex->core) : 0;
+    int error = task->timeout ? need_timer(ex) : 0;
     if (error)
         return error;
     soon_future *f = soon__future_new();

@@ -173,6 +173,29 @@ int soon__close(soon_future *f, uint32_t allowed, uint32_t *from)
     return 0;
 }
 
+int soon__close_foreign(soon_future *f, uint32_t *from)
+{
+    uint32_t state = soon__state(f);
+
+    if (!is_remote(f, state))
+        return soon__close(f, 0, from);
+    do {
+        state = await_decision(f, state);
+        if (state & (SOON__DONE | SOON__CLOSING))
+            return -EALREADY;
+        if ((state & SOON__PHASE) == SOON_RUNNING)
+            return -EBUSY;
+        /* acquire, both: as in soon__close(). */
+    } while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
+                                                    state | SOON__CLOSING | SOON__CANCELLING,
+                                                    memory_order_acq_rel, memory_order_acquire));
+    *from = state;
+    if (f->executor->ops->recall(f->executor, f))
+        return 0;
+    decide_begun(f);
+    return -EBUSY;
+}
+
 /* The step to done. */
 static void publish(soon_future *f, enum soon_state phase)
 {

@@ -55,8 +55,19 @@ int soon__shm_new(const char *name, size_t size)
     return error;
 }
 
+/* Pages of a file that nobody has written yet have no memory. */
+static bool is_all_there(const struct stat *about, uintmax_t size)
+{
+    return (uintmax_t)about->st_blocks >= size / 512 + (size % 512 != 0);
+}
+
 int soon__shm_seal(int fd)
 {
+    struct stat about;
+
+    if (fstat(fd, &about) < 0 ||
+        (!is_all_there(&about, (uintmax_t)about.st_size) && fallocate(fd, 0, 0, about.st_size) < 0))
+        return -ENOMEM;
     return add_seals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
@@ -67,7 +78,7 @@ bool soon__shm_is_frozen(int fd, size_t size)
 
     int seals = fcntl(fd, F_GET_SEALS);
     return seals >= 0 && (seals & frozen) == frozen && fstat(fd, &about) == 0 &&
-           about.st_size >= 0 && (uintmax_t)about.st_size >= size;
+           about.st_size >= 0 && (uintmax_t)about.st_size >= size && is_all_there(&about, size);
 }
 
 void *soon__shm_map(int fd, size_t offset, size_t size, unsigned use)

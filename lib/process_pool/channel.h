@@ -108,10 +108,12 @@ struct soon__slot {
         spent; /* ns from the end of the task before, if it did not sleep, to this end */
 
     /* Sync: atomic */
-    _Atomic uint32_t asked;            /* to stop; the host writes */
-    _Atomic uint32_t progress_version; /* odd while a report is written; the worker writes */
-    _Atomic uint64_t progress_done;
-    _Atomic uint64_t progress_total;
+    _Atomic uint32_t asked;          /* to stop; the host writes */
+    _Atomic uint32_t progress_count; /* of reports; the last is in progress[count % 2], and
+                                        0: none. The worker writes */
+    struct soon__progress {
+        _Atomic uint64_t done, total;
+    } progress[2];
 
     _Alignas(64) unsigned char arg[SOON__ARG_SMALL];
     unsigned char value[SOON__VALUE_SMALL]; /* the worker writes */

@@ -108,7 +108,7 @@ static int from_area(struct seat *seat, soon_future *f, const struct finding *fo
         return -EBADMSG;
     if (found->len > COPY_MAX)
         return lend(seat, f, found);
-    int error = soon_future_set_result(f, segment->values + found->at, found->len);
+    int error = soon_future_deliver(f, segment->values + found->at, found->len);
     give_blocks(segment, found->at, found->len);
     return error;
 }
@@ -189,30 +189,40 @@ static void fail(soon_future *f, int code, int origin, const char *message)
     soon_future_set_failure(f, &error);
 }
 
-/* The message is the worker's; only its length and its end are ours. */
-static int from_error(struct seat *seat, soon_future *f, struct soon__slot *slot,
-                      const struct finding *found)
+/* The message is the worker's; only its length and its end are ours. False: it
+ * is nowhere. */
+static bool read_message(struct seat *seat, struct soon__slot *slot, const struct finding *found,
+                         char *text, size_t size)
 {
-    char text[MESSAGE_MAX];
-    size_t len = found->len < sizeof text ? found->len : sizeof text - 1;
+    size_t len = found->len < size ? found->len : size - 1;
 
     if (found->where == SOON__IN_SLOT && found->len <= SOON__VALUE_SMALL)
         memcpy(text, slot->value, len);
     else if (found->where == SOON__IN_AREA && in_area(seat->segment, found))
         memcpy(text, seat->segment->values + found->at, len);
     else
-        return -EBADMSG;
+        return false;
     text[len] = '\0';
     if (found->where == SOON__IN_AREA)
         give_blocks(seat->segment, found->at, found->len);
+    return true;
+}
+
+static int from_error(struct seat *seat, soon_future *f, struct soon__slot *slot,
+                      const struct finding *found)
+{
+    char text[MESSAGE_MAX];
+
+    if (!read_message(seat, slot, found, text, sizeof text))
+        return -EBADMSG;
     fail(f, found->code, found->origin == SOON_FROM_LIBRARY ? SOON_FROM_LIBRARY : SOON_FROM_TASK,
-         len ? text : NULL);
+         *text ? text : NULL);
     return 0;
 }
 
 static int from_slot(soon_future *f, const struct soon__slot *slot, uint64_t len)
 {
-    return len <= SOON__VALUE_SMALL ? soon_future_set_result(f, slot->value, len) : -EBADMSG;
+    return len <= SOON__VALUE_SMALL ? soon_future_deliver(f, slot->value, len) : -EBADMSG;
 }
 
 static bool is_late(const struct seat *seat, const struct entry *entry, const struct finding *found)
@@ -228,15 +238,6 @@ static void drop_value(struct seat *seat, const struct finding *found)
 {
     if (found->where == SOON__IN_AREA && in_area(seat->segment, found))
         give_blocks(seat->segment, found->at, found->len);
-}
-
-static void keep_progress(soon_future *f, struct soon__slot *slot)
-{
-    /* relaxed, all: as in read_slot(). */
-    if (atomic_load_explicit(&slot->progress_version, memory_order_relaxed))
-        soon_future_set_progress(f,
-                                 atomic_load_explicit(&slot->progress_done, memory_order_relaxed),
-                                 atomic_load_explicit(&slot->progress_total, memory_order_relaxed));
 }
 
 /* True unless the slot makes no sense, and the future is still to be done. */
@@ -255,7 +256,7 @@ static bool complete(struct seat *seat, struct entry *entry)
             fail(f, -ETIME, SOON_FROM_LIBRARY, NULL);
         return true;
     }
-    keep_progress(f, slot);
+    soon__keep_progress(f, slot);
     if (found.code)
         error = from_error(seat, f, slot, &found);
     else if (found.where == SOON__IN_SLOT)
@@ -272,16 +273,20 @@ static bool complete(struct seat *seat, struct entry *entry)
     return error != -EBADMSG;
 }
 
-static bool run_errand(struct seat *seat, const struct entry *entry)
+static bool end_errand(struct seat *seat, const struct entry *entry)
 {
     struct soon__slot *slot = soon__slot_at(entry);
     struct finding found = read_slot(slot);
-    char text[SOON__VALUE_SMALL + 1] = "";
+    char text[MESSAGE_MAX / 8];
 
-    if (entry->errand != SOON__ERRAND_INITIALIZE || found.code == 0)
+    if (entry->revoked || entry->errand != SOON__ERRAND_INITIALIZE)
         return true;
-    if (found.where == SOON__IN_SLOT && found.len <= SOON__VALUE_SMALL)
-        memcpy(text, slot->value, found.len);
+    if (found.code == 0) {
+        drop_value(seat, &found);
+        return true;
+    }
+    if (!read_message(seat, slot, &found, text, sizeof text))
+        *text = '\0';
     soon__break(seat->pool, "the initializer failed with %d%s%s", found.code, *text ? ": " : "",
                 text);
     return true;
@@ -309,6 +314,7 @@ static enum verdict judge(const struct entry *entry)
     case SOON__SLOT_REVOKED:
         return entry->revoked ? VERDICT_NOT_YET : VERDICT_NONSENSE;
     case SOON__SLOT_QUEUED:
+        return entry->begun ? VERDICT_NONSENSE : VERDICT_NOT_YET;
     case SOON__SLOT_TAKEN:
         return VERDICT_NOT_YET;
     default:
@@ -318,16 +324,17 @@ static enum verdict judge(const struct entry *entry)
 
 bool soon__is_ready(struct seat *seat)
 {
-    return seat->reason != REASON_CORRUPT && seat->head != seat->tail &&
+    return !seat->corrupt && seat->head != seat->tail &&
            judge(soon__entry_at(seat, seat->head)) != VERDICT_NOT_YET;
 }
 
-/* Marks what is over, from the head on; their number. */
+/* Marks what is over, from the head on; their number. Who then finds a future
+ * done finds its worker idle. */
 static unsigned mark(struct seat *seat)
 {
     unsigned n = 0;
 
-    if (seat->reason == REASON_CORRUPT)
+    if (seat->corrupt)
         return 0;
     for (uint32_t p = seat->head; p != seat->tail; p++, n++) {
         struct entry *entry = soon__entry_at(seat, p);
@@ -339,7 +346,11 @@ static unsigned mark(struct seat *seat)
         if (verdict != VERDICT_OVER)
             break;
         entry->over = true;
+        seat->n_live -= entry->future != NULL;
     }
+    if (n)
+        soon__seat_started(seat);
+    soon__seat_sort(seat);
     return n;
 }
 
@@ -363,10 +374,8 @@ static unsigned clear(struct seat *seat, unsigned n, soon_future **done)
         struct entry *entry = soon__entry_at(seat, seat->head);
         if (entry->errand == SOON__ERRAND_TASK && !entry->revoked)
             pace(seat, entry);
-        if (entry->future) {
+        if (entry->future)
             done[n_done++] = entry->future;
-            seat->n_live--;
-        }
         entry->future = NULL;
         seat->args_head = entry->args_end;
     }
@@ -403,14 +412,16 @@ bool soon__collect_seat(struct seat *seat)
     unsigned n_good = 0;
     while (n_good < n) {
         struct entry *entry = soon__entry_at(seat, head + n_good);
-        if (!(entry->errand == SOON__ERRAND_TASK ? complete(seat, entry) : run_errand(seat, entry)))
+        if (!(entry->errand == SOON__ERRAND_TASK ? complete(seat, entry) : end_errand(seat, entry)))
             break;
         n_good++;
     }
     soon__lock_acquire(&pool->lock);
     unsigned n_done = clear(seat, n_good, done);
-    for (uint32_t p = seat->head; p != head + n; p++)
-        soon__entry_at(seat, p)->over = false; /* the worker's death will see to them */
+    for (uint32_t p = seat->head; p != head + n; p++) { /* the worker's death will see to them */
+        soon__entry_at(seat, p)->over = false;
+        seat->n_live += soon__entry_at(seat, p)->future != NULL;
+    }
     send_off(seat);
     soon__seat_sort(seat);
     soon__pump(pool);

@@ -64,7 +64,7 @@ static void describe(char *text, size_t size, const struct seat *seat, struct so
 
 static void fail_task(const struct seat *seat, struct soon__exit how, const struct entry *entry)
 {
-    char text[TEXT], end[TEXT / 4];
+    char text[TEXT], end[TEXT / 4], task[TEXT / 2];
     bool late = seat->reason == REASON_TIMEOUT && entry->timeout;
     soon_error error = {
         .code = late ? -ETIME : -EOWNERDEAD,
@@ -77,7 +77,8 @@ static void fail_task(const struct seat *seat, struct soon__exit how, const stru
     describe(text, sizeof text, seat, how, entry->future);
     if (late) {
         describe_end(end, sizeof end, seat->pid, how);
-        snprintf(text, sizeof text, "ran past its timeout of %lld ms; %s",
+        describe_task(task, sizeof task, entry->future);
+        snprintf(text, sizeof text, "%s ran past its timeout of %lld ms; %s", task,
                  (long long)(entry->timeout / 1000000), end);
     }
     soon_future_set_failure(entry->future, &error);

@@ -108,12 +108,14 @@ static int make_file(const void *arg, size_t len)
 
 /* Copies the argument to where its slot says. A file is still to be sent: its
  * descriptor, else -1; another negative number is an errno. */
-static int write_argument(struct segment *segment, struct soon__slot *slot, const soon_task *task)
+static int write_argument(const struct entry *entry, struct segment *segment, const soon_task *task)
 {
-    if (slot->arg_where == SOON__IN_FILE)
+    struct soon__slot *slot = soon__slot_of(segment->channel, entry->position);
+
+    if (entry->where == SOON__IN_FILE)
         return make_file(task->arg, task->arg_len);
     if (task->arg_len)
-        memcpy(slot->arg_where == SOON__IN_SLOT ? slot->arg : segment->args + slot->arg_at,
+        memcpy(entry->where == SOON__IN_SLOT ? slot->arg : segment->args + entry->args_at,
                task->arg, task->arg_len);
     return -1;
 }
@@ -124,7 +126,7 @@ static int send_argument(struct entry *entry, int file)
 {
     struct soon__parcel parcel = {.position = entry->position};
 
-    if (soon__slot_at(entry)->arg_where != SOON__IN_FILE)
+    if (entry->where != SOON__IN_FILE)
         return 0;
     int error =
         file < 0 ? file
@@ -160,8 +162,9 @@ static struct entry *take_slot(struct seat *seat, enum soon__errand errand, cons
                             .position = seat->tail++,
                             .deadline = SOON__NEVER,
                             .timeout = task->timeout,
-                            .given = task->timeout ? soon__now() : 0,
                             .args_end = seat->args_tail = end,
+                            .args_at = at,
+                            .where = (uint8_t)where,
                             .errand = (uint8_t)errand};
     struct soon__slot *slot = soon__slot_at(entry);
     slot->errand = (uint8_t)errand;
@@ -172,9 +175,7 @@ static struct entry *take_slot(struct seat *seat, enum soon__errand errand, cons
     write_function(seat->pool, slot, task->fn);
     /* relaxed: QUEUED publishes them. */
     atomic_store_explicit(&slot->asked, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->progress_version, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->progress_done, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->progress_total, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->progress_count, 0, memory_order_relaxed);
     return entry;
 }
 
@@ -190,12 +191,13 @@ static void show(struct entry *entry, enum soon__phase phase)
      * makes the monitor look all the same. */
     if (pool->watching && atomic_load_explicit(&channel->bell, memory_order_relaxed) < bell)
         atomic_store_explicit(&channel->bell, bell, memory_order_relaxed);
+    if (!pool->lively && pool->watching)
+        soon__monitor_poke(pool);
+    pool->lively = true;
     atomic_store(&soon__slot_at(entry)->state, soon__slot_state(entry->position, phase));
     /* seq_cst, both: the Dekker pair of `asleep`. */
     if (atomic_load(&channel->asleep) && atomic_exchange(&channel->asleep, 0))
         soon__futex_wake_shared(&channel->asleep, 1);
-    if (entry->timeout && phase == SOON__SLOT_QUEUED)
-        soon__monitor_by(pool, entry->given + entry->timeout);
 }
 
 /* ---- handing out ---- */
@@ -208,14 +210,14 @@ static bool fill_unlocked(struct entry *entry, soon_future *f, const soon_task *
     struct seat *seat = entry->seat;
     struct pool *pool = seat->pool;
     struct segment *segment = seat->segment;
-    struct soon__slot *slot = soon__slot_at(entry);
+    const struct entry copy = *entry;
     uint32_t generation = seat->generation;
 
     entry->filling = true;
     soon_future_ref(f);
     soon__segment_ref(segment);
     soon__lock_release(&pool->lock);
-    *file = write_argument(segment, slot, task);
+    *file = write_argument(&copy, segment, task);
     soon__lock_acquire(&pool->lock);
     soon__segment_drop(segment);
     soon_future_unref(f);
@@ -281,7 +283,7 @@ static void hand_out(struct seat *seat, soon_future *f, const soon_task *task)
             close(file);
         return;
     }
-    settle(entry, f, write_argument(seat->segment, soon__slot_at(entry), task));
+    settle(entry, f, write_argument(entry, seat->segment, task));
 }
 
 void soon__pump(struct pool *pool)
@@ -319,7 +321,7 @@ int soon__give_errand(struct seat *seat, enum soon__errand errand)
         task.arg_len = 0;
     struct entry *entry = take_slot(seat, errand, &task, 0);
     struct soon__slot *slot = soon__slot_at(entry);
-    int file = write_argument(seat->segment, slot, &task);
+    int file = write_argument(entry, seat->segment, &task);
     int error = send_argument(entry, file);
     if (file >= 0)
         close(file);

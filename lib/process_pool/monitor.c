@@ -5,9 +5,9 @@
  *
  * It sleeps in epoll, on the workers' bells, the nursery's reports and a
  * descriptor that threads of the program poke. Before it sleeps it sets the
- * bells and looks once more (channel.h). While some task is out it looks again
- * after TICK all the same: a worker out of its mind may have filled another's
- * bell. An idle pool never wakes up.
+ * bells and looks once more (channel.h). While some task is out it looks
+ * again after TICK all the same: a worker may be stopped, or out of its mind. A
+ * pool that has been idle for that long never wakes up.
  *
  * Callbacks are the program's: they may take their time, or wait for another
  * task of this pool. So the thread that has made some due hands the lead over
@@ -72,7 +72,7 @@ static void born(struct pool *pool, const struct soon__report *report)
     seat->pidfd = report->pidfd;
     soon__own_fd(seat->pidfd);
     pool->n_alive++;
-    pool->n_started++;
+    soon__seat_started(seat);
     pool->failed_starts = 0;
     if (seat->signal)
         soon__process_signal(seat->pidfd, seat->signal);
@@ -125,6 +125,7 @@ static void nursery_gone(struct pool *pool)
     soon__lock_acquire(&pool->lock);
     pool->nursery_up = !error;
     pool->start_error = error;
+    pool->start_after = 0;
     if (!error)
         soon__pump(pool);
     soon__lock_release(&pool->lock);
@@ -173,10 +174,10 @@ static void check_timeout(struct seat *seat, soon_ns now)
     if (!entry || !entry->timeout || seat->phase != SEAT_OPEN)
         return;
     soon__note_begun(seat);
-    if (!entry->begun && now >= entry->given + entry->timeout)
-        entry->given = now; /* the worker is late, not the task */
     if (now < entry->deadline || !soon__is_stuck_at(seat, entry->position))
         return;
+    /* relaxed: a flag without data. */
+    atomic_store_explicit(&soon__slot_at(entry)->asked, 1, memory_order_relaxed);
     soon__seat_doom(seat, REASON_TIMEOUT, SIGTERM);
     seat->kill_at = soon__deadline(seat->pool->kill_grace);
 }
@@ -189,11 +190,30 @@ static void check_kill(struct seat *seat, soon_ns now)
     soon__seat_doom(seat, seat->reason, SIGKILL);
 }
 
-/* Tasks handed ahead behind one that takes its time, while others have nothing
- * to do: once a worker was seen twice at the same task. */
+/* Does it have tasks that wait for it alone? */
+static bool has_waiting(struct seat *seat)
+{
+    const struct entry *entry = current(seat);
+
+    return seat->phase == SEAT_OPEN && entry && !entry->over && !entry->filling &&
+           (seat->n_live > 1 || !entry->begun);
+}
+
+static bool is_anything_waiting(struct pool *pool)
+{
+    for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
+        soon__note_begun(seat);
+        if (has_waiting(seat))
+            return true;
+    }
+    return false;
+}
+
+/* Tasks behind one that takes its time, or with a worker that does not even
+ * begin, while others have nothing to do: once that was seen twice. */
 static void check_stuck(struct pool *pool, soon_ns now)
 {
-    if (!pool->n_idle || !pool->n_ahead) {
+    if (!pool->idle || !is_anything_waiting(pool)) {
         pool->stuck_at = 0;
         return;
     }
@@ -202,7 +222,7 @@ static void check_stuck(struct pool *pool, soon_ns now)
         return;
     pool->stuck_at = now + STUCK_NS;
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
-        if (again && seat->n_live > 1 && seat->last_head == seat->head)
+        if (again && has_waiting(seat) && seat->last_head == seat->head)
             soon__take_back(seat);
         seat->last_head = seat->head;
     }
@@ -239,16 +259,18 @@ static soon_ns next_look(struct pool *pool)
 {
     soon_ns when = SOON__NEVER;
 
-    if (pool->busy)
+    if (pool->busy || pool->lively)
         when = soon__now() + tick;
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
         struct entry *entry = current(seat);
         when = earlier(when, seat->kill_at);
         if (entry && entry->timeout && seat->phase == SEAT_OPEN)
-            when = earlier(when, entry->begun ? entry->deadline : entry->given + entry->timeout);
+            when = earlier(when, entry->deadline); /* NEVER until it is known to have begun */
     }
     if (pool->stuck_at)
         when = earlier(when, pool->stuck_at);
+    if (soon_callbacks_due())
+        when = earlier(when, pool->hand_over_at);
     if (pool->queue.count && pool->start_after && pool->n_workers < pool->max_workers &&
         !pool->broken && !pool->stopped)
         when = earlier(when, pool->start_after);
@@ -285,7 +307,8 @@ static bool sleep_well(struct pool *pool)
     unsigned n = 0;
     bool reports = false;
 
-    if (!set_bells(pool))
+    bool ready = set_bells(pool);
+    if (!ready)
         n = soon__poll_wait(pool->poll_fd, tokens, 16, pool->wake_at);
     for (unsigned i = 0; i < n; i++) {
         if (tokens[i] == TOKEN_POKE)
@@ -294,6 +317,8 @@ static bool sleep_well(struct pool *pool)
     }
     soon__lock_acquire(&pool->lock);
     pool->watching = false;
+    if (!ready && n == 0 && !pool->busy)
+        pool->lively = false; /* the next task has to wake the monitor */
     soon__lock_release(&pool->lock);
     return reports;
 }
@@ -377,6 +402,9 @@ int soon__monitor_join(struct pool *pool, soon_ns deadline)
 
 static void *run(void *arg);
 
+/* Why a thread stops leading. */
+enum stage { STAGE_CALLBACKS, STAGE_LAST_CALLBACKS, STAGE_OVER };
+
 /* Callbacks are due: another thread takes the lead. False: none can be had. */
 static bool hand_over(struct pool *pool)
 {
@@ -407,8 +435,9 @@ static bool last_callbacks(struct pool *pool)
     return soon_callbacks_due();
 }
 
-/* Leads until callbacks are due, or until the end. True: the end. */
-static bool lead(struct pool *pool)
+/* Leads until callbacks are due (but not before pool->hand_over_at), or until
+ * the end. */
+static enum stage lead(struct pool *pool)
 {
     bool reports = true;
 
@@ -419,13 +448,13 @@ static bool lead(struct pool *pool)
             any |= read_reports(pool);
         soon__lock_release(&pool->collecting);
         look(pool);
-        if (soon_callbacks_due())
-            return false;
+        if (soon_callbacks_due() && soon__now() >= pool->hand_over_at)
+            return STAGE_CALLBACKS;
         reports = false;
         if (any)
             continue;
         if (is_over(pool))
-            return !last_callbacks(pool);
+            return last_callbacks(pool) ? STAGE_LAST_CALLBACKS : STAGE_OVER;
         reports = sleep_well(pool);
     }
 }
@@ -454,21 +483,34 @@ static bool wait_for_lead(struct pool *pool)
     return !over;
 }
 
+/* Without a thread to lead meanwhile callbacks have to wait: one could wait
+ * itself for what only this thread can bring about. At the end there is nothing
+ * like that any more. False: this thread is needed no longer. */
+static bool call_back(struct pool *pool, enum stage stage, bool *before)
+{
+    bool handed = hand_over(pool);
+
+    if (!handed && stage == STAGE_CALLBACKS) {
+        pool->hand_over_at = soon__now() + SOON_MS(10);
+        return true;
+    }
+    soon_callbacks_resume(*before);
+    *before = soon_callbacks_defer();
+    return !handed || wait_for_lead(pool);
+}
+
 static void *run(void *arg)
 {
     struct pool *pool = arg;
     bool before = soon_callbacks_defer();
 
     do {
-        bool over = lead(pool);
-        if (over) {
+        enum stage stage = lead(pool);
+        if (stage == STAGE_OVER) {
             end(pool);
             return NULL;
         }
-        bool handed = hand_over(pool);
-        soon_callbacks_resume(before);
-        before = soon_callbacks_defer();
-        if (handed && !wait_for_lead(pool))
+        if (!call_back(pool, stage, &before))
             break;
     } while (true);
     soon_callbacks_resume(before);

@@ -49,8 +49,10 @@ static int need_worker(struct pool *pool)
 
     while (!error && pool->n_alive == 0 && pool->n_started == started) {
         uint32_t seen = atomic_load(&pool->births);
-        if (pool->n_workers == 0 && pool->nursery_up &&
-            (pool->start_error = soon__seat_open(pool, &seat)))
+        int opened = pool->n_workers == 0 && pool->nursery_up ? soon__seat_open(pool, &seat) : 0;
+        if (opened == -EPIPE)
+            soon__monitor_poke(pool); /* the nursery is gone: there will be another */
+        else if ((pool->start_error = opened))
             return start_error(pool);
         soon__lock_release(&pool->lock);
         soon__futex_wait(&pool->births, seen, SOON__NEVER);

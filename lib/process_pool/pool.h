@@ -48,10 +48,11 @@ struct entry {
     struct seat *seat; /* Sync: const */
     uint32_t position;
     soon_future *future; /* a reference; NULL: an errand, or it was taken back */
-    soon_ns given;       /* when it was handed out, if it has a timeout */
     soon_ns deadline;    /* once it is known to have begun; else SOON__NEVER */
     soon_ns timeout;     /* 0: none */
     uint32_t args_end;   /* the argument ring is free up to here when this is over */
+    uint32_t args_at;    /* where in it its argument is, if where says that it is */
+    uint8_t where;       /* enum soon__where, of the argument */
     uint8_t errand;      /* enum soon__errand */
     bool filling;        /* somebody copies its argument, without the lock */
     bool begun;          /* the library knows that it has */
@@ -96,6 +97,7 @@ struct seat {
     int signal;          /* to be sent as soon as pid is known, or 0 */
     soon_ns kill_at;     /* when SIGKILL is due, or SOON__NEVER */
     bool finishing;      /* FINISH was handed out */
+    bool started;        /* counted in n_started */
 
     uint32_t head, tail; /* positions: the oldest not collected, the next to hand out */
     unsigned n_live;     /* tasks between them that were not taken back */
@@ -146,6 +148,7 @@ struct pool {
     bool want_begins;                   /* somebody waits for a task to begin. Sync: lock */
     bool watching;                      /* the monitor sleeps, or is about to. Sync: lock */
     soon_ns wake_at;                    /* when it will look by itself. Sync: lock */
+    bool lively;                        /* it will, a tick after the last work. Sync: lock */
     soon_ns stuck_at;                   /* when to look for tasks that are stuck behind another, or
                                            0. Sync: lock */
     soon_ns start_after;                /* no new worker before this: one could not be had.
@@ -172,6 +175,7 @@ struct pool {
     pthread_t last;               /* the thread that ended it, to be joined. Sync: lock */
     bool has_last, joining;       /* Sync: lock */
     pthread_t spare;              /* a thread that waits to lead. Sync: lock */
+    soon_ns hand_over_at;         /* no thread could be had: not before this. Sync: who leads */
     bool has_spare;               /* Sync: lock */
     soon__futex baton;            /* Sync: atomic: changes when the spare should look */
     soon__futex gone;             /* Sync: atomic: changes when the monitor has ended */
@@ -218,6 +222,9 @@ bool soon__note_begun(struct seat *seat);
 /* f's entry while it is with a worker, else NULL. Under the lock. */
 struct entry *soon__entry_of(const soon_future *f);
 
+/* What a call said last of its progress goes to its future. */
+void soon__keep_progress(soon_future *f, struct soon__slot *slot);
+
 /* The operations look, recall, ask, progress, kill. */
 void soon__op_look(soon_executor *ex, soon_future *f);
 bool soon__op_recall(soon_executor *ex, soon_future *f);
@@ -240,6 +247,10 @@ void soon__seat_doom(struct seat *seat, enum seat_reason reason, int signal);
 
 /* The worker is to end when it has done what it was given. Under the lock. */
 void soon__seat_finish(struct seat *seat);
+
+/* Counts its worker as started, once: when its birth is reported, or before,
+ * when it has done something. Under the lock. */
+void soon__seat_started(struct seat *seat);
 
 /* Its worker is no more, and nothing of it is left: the seat is vacant. Under
  * the lock. */

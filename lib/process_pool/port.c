@@ -113,20 +113,22 @@ static bool cancelled(struct soon_port *p)
     return atomic_load_explicit(&port_of(p)->slot->asked, memory_order_relaxed);
 }
 
-/* A sequence lock (Lameter 2005), as in soon_call_progress(). */
+/* Into the place that is not the last one's; then the count makes it that. A
+ * reader finds one of them whole, whenever this process is killed. */
 static void progress(struct soon_port *p, uint64_t done, uint64_t total)
 {
-    struct soon__slot *slot = port_of(p)->slot;
-    uint32_t version = atomic_load(&slot->progress_version);
+    struct soon__call_port *port = port_of(p);
+    struct soon__slot *slot = port->slot;
 
-    do /* odd: another of the task's threads is writing */
-        version &= ~1u;
-    while (!atomic_compare_exchange_weak(&slot->progress_version, &version, version + 1));
-    /* release, both: who reads the new figure sees the odd version before it;
-     * pairs with the acquires in soon__slot_progress(). */
-    atomic_store_explicit(&slot->progress_done, done, memory_order_release);
-    atomic_store_explicit(&slot->progress_total, total, memory_order_release);
-    atomic_store(&slot->progress_version, version + 2);
+    soon__lock_acquire(&port->reporting);
+    /* relaxed: only this process writes it, under the lock. */
+    uint32_t count = atomic_load_explicit(&slot->progress_count, memory_order_relaxed) + 1;
+    /* release, both: not before the count that was there; a reader that sees
+     * them sees that too. Pair with the acquires in read_progress(). */
+    atomic_store_explicit(&slot->progress[count & 1].done, done, memory_order_release);
+    atomic_store_explicit(&slot->progress[count & 1].total, total, memory_order_release);
+    atomic_store(&slot->progress_count, count ? count : 2); /* 0 would say none */
+    soon__lock_release(&port->reporting);
 }
 
 void soon__port_init(struct soon__call_port *port, struct soon__post *post, struct soon__slot *slot)

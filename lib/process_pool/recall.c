@@ -28,12 +28,14 @@ static bool is_in(const struct entry *entry, enum soon__phase phase)
 
 /* ---- and back ---- */
 
-/* Takes one future back, if it has not begun: the caller gets the reference. */
+/* Takes one future back, if it has not begun: the caller gets the reference.
+ * What the library has been told to have begun stays, whatever its slot says by
+ * now: nobody would ever complete it. */
 static soon_future *take_one(struct entry *entry)
 {
     soon_future *f = entry->future;
 
-    if (!f || entry->over ||
+    if (!f || entry->over || entry->begun ||
         (!entry->filling &&
          !soon__slot_turn(soon__slot_at(entry), entry->position, SOON__SLOT_REVOKED)))
         return NULL;
@@ -188,19 +190,29 @@ void soon__op_ask(soon_executor *ex, soon_future *f)
     soon__lock_release(&pool->lock);
 }
 
-/* A sequence lock's reader, which gives up: the worker may have died, or be
- * out of its mind, in the middle of a report. */
+/* Two places, and the count says which is whole (port.c). The reader tries
+ * again when the writer has come round meanwhile, but not for ever: the worker
+ * may be out of its mind. */
 static bool read_progress(struct soon__slot *slot, uint64_t *done, uint64_t *total)
 {
     for (int tries = 0; tries < 1000; tries++) {
-        uint32_t before = atomic_load(&slot->progress_version);
-        /* acquire, both: pair with the releases in port.c. */
-        *done = atomic_load_explicit(&slot->progress_done, memory_order_acquire);
-        *total = atomic_load_explicit(&slot->progress_total, memory_order_acquire);
-        if (!(before & 1) && atomic_load(&slot->progress_version) == before)
-            return before != 0;
+        uint32_t count = atomic_load(&slot->progress_count);
+        struct soon__progress *place = &slot->progress[count & 1];
+        /* acquire, both: not after the second look at the count. */
+        *done = atomic_load_explicit(&place->done, memory_order_acquire);
+        *total = atomic_load_explicit(&place->total, memory_order_acquire);
+        if (atomic_load(&slot->progress_count) == count)
+            return count != 0;
     }
     return false;
+}
+
+void soon__keep_progress(soon_future *f, struct soon__slot *slot)
+{
+    uint64_t done, total;
+
+    if (read_progress(slot, &done, &total))
+        soon_future_set_progress(f, done, total);
 }
 
 bool soon__op_progress(soon_executor *ex, soon_future *f, uint64_t *done, uint64_t *total)

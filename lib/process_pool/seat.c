@@ -8,8 +8,9 @@
  * An open seat is in one of three lists, or in none while its ring is as full
  * as it should be:
  *
- *     idle    nothing handed out; the last to fall idle is the first to be used
- *     roomy   may be handed more, ahead of what it runs; taken in turn
+ *     idle    its ring is empty; the last to fall idle is the first to be used
+ *     roomy   may be handed more, ahead of what it runs, or behind what was taken
+ *             back from it: if its worker is stopped, it is no better than that
  *
  * How much is handed ahead goes by how long the worker's tasks take: nothing
  * while that is unknown or long, since a task handed ahead can't be begun by
@@ -94,7 +95,7 @@ static struct seat **list_for(struct seat *seat)
     if (seat->phase != SEAT_OPEN || seat->tail - seat->head >= SOON__RING ||
         (pool->max_tasks && seat->n_given >= pool->max_tasks))
         return NULL;
-    if (seat->n_live == 0)
+    if (seat->head == seat->tail)
         return &pool->idle;
     return seat->n_live < soon__seat_depth(seat) ? &pool->roomy : NULL;
 }
@@ -274,7 +275,7 @@ int soon__seat_open(struct pool *pool, struct seat **out)
     seat->signal = 0;
     seat->corrupt = NULL;
     seat->kill_at = SOON__NEVER;
-    seat->finishing = false;
+    seat->finishing = seat->started = false;
     seat->head = seat->tail = 0;
     seat->n_live = seat->n_given = 0;
     seat->pace = PACE_UNKNOWN;
@@ -321,6 +322,13 @@ void soon__seat_finish(struct seat *seat)
     if (error && error != -EAGAIN) /* no memory to say so: it has to go without its finalizer */
         soon__seat_doom(seat, REASON_FINISH, SIGTERM);
     soon__seat_sort(seat);
+}
+
+void soon__seat_started(struct seat *seat)
+{
+    if (!seat->started)
+        seat->pool->n_started++;
+    seat->started = true;
 }
 
 void soon__seat_vacate(struct seat *seat)

@@ -22,6 +22,7 @@ struct worker {
     struct soon__post post;
     pid_t parent; /* with which it dies */
     bool slept;   /* since the last task ended */
+    bool failed;  /* its initializer has */
     soon_ns ended;
 };
 
@@ -107,22 +108,27 @@ struct argument {
     void *mapped; /* to be unmapped, or NULL */
 };
 
-/* The file that came for a position. Those for positions before are of tasks
- * that were taken back. */
+/* The file for a position. They come in the order in which they were ready,
+ * not in that of their tasks: others are kept until it is their turn. */
 static int receive_file(struct soon__post *post, uint32_t position)
 {
+    int *kept = &post->kept[position % SOON__RING];
     struct soon__parcel parcel;
 
-    for (;;) {
+    while (*kept < 0) {
         int fd = -1;
         unsigned n = 1;
         int error = soon__packet_receive(post->parcels, &parcel, sizeof parcel, &fd, &n, true);
         if (error || n != 1)
             return error ? error : -EBADMSG;
-        if (parcel.position == position)
-            return fd;
-        close(fd);
+        int *place = &post->kept[parcel.position % SOON__RING];
+        if (*place >= 0)
+            close(*place);
+        *place = fd;
     }
+    int fd = *kept;
+    *kept = -1;
+    return fd;
 }
 
 static int get_argument(struct soon__post *post, struct soon__slot *slot, uint32_t position,
@@ -181,7 +187,7 @@ static void take_time(struct worker *w, struct soon__slot *slot, soon_ns begun)
 
 static void finish(struct worker *w, struct soon__slot *slot, uint32_t position)
 {
-    if (slot->function.kind)
+    if (slot->function.kind && !w->failed)
         run(w, slot, position);
     fflush(stdout);
     fflush(stderr);
@@ -195,21 +201,25 @@ static void work(struct worker *w, struct soon__slot *slot, uint32_t position)
     if (slot->errand == SOON__ERRAND_FINISH)
         finish(w, slot, position);
     run(w, slot, position);
+    /* relaxed: this process has just written it. */
+    if (slot->errand == SOON__ERRAND_INITIALIZE)
+        w->failed = atomic_load_explicit(&slot->code, memory_order_relaxed) != 0;
     take_time(w, slot, begun);
     atomic_store(&slot->state, soon__slot_state(position, SOON__SLOT_DONE));
     ring_soon(w, position + 1);
 }
 
 /* A task that was taken back. */
-static void pass(struct soon__post *post, struct soon__slot *slot, uint32_t position)
+static void pass(struct worker *w, struct soon__slot *slot, uint32_t position)
 {
-    int fd = slot->arg_where == SOON__IN_FILE ? receive_file(post, position) : -1;
+    int fd = slot->arg_where == SOON__IN_FILE ? receive_file(&w->post, position) : -1;
 
     if (fd >= 0)
         close(fd);
-    /* release: pairs with the host's acquire; the slot is the host's again. */
-    atomic_store_explicit(&slot->state, soon__slot_state(position, SOON__SLOT_PASSED),
-                          memory_order_release);
+    /* seq_cst: as DONE. The slot is the host's again. */
+    atomic_store(&slot->state, soon__slot_state(position, SOON__SLOT_PASSED));
+    if (!is_ready(soon__slot_of(w->post.channel, position + 1), position + 1))
+        ring(w, SOON__BELL_ENDS);
 }
 
 /* ---- the life ---- */
@@ -227,6 +237,8 @@ static bool move_in(struct soon__post *post, const int fds[3])
         .bell = fds[SOON__FD_BELL],
         .parcels = fds[SOON__FD_PARCELS],
     };
+    for (int i = 0; i < SOON__RING; i++)
+        post->kept[i] = -1;
     return memory != NULL;
 }
 
@@ -251,6 +263,6 @@ void soon__worker_live(const int fds[3], bool forked)
         if (soon__slot_turn(slot, position, SOON__SLOT_TAKEN))
             work(&w, slot, position);
         else
-            pass(&w.post, slot, position);
+            pass(&w, slot, position);
     }
 }

@@ -5,6 +5,7 @@
 #ifndef SOON_PROCESS_POOL_WORKER_H
 #define SOON_PROCESS_POOL_WORKER_H
 
+#include "os/lock.h"
 #include "os/packet.h"
 #include "process_pool/channel.h"
 
@@ -21,6 +22,7 @@ struct soon__post {
     unsigned char *args, *values;  /* the areas */
     int bell;
     int parcels;
+    int kept[SOON__RING]; /* files that came before their turn, by position; or -1 */
 };
 
 /* ---- port.c: one call ---- */
@@ -37,6 +39,7 @@ struct soon__call_port {
     struct soon__post *post;
     struct soon__slot *slot;
     struct soon__room room[2]; /* one in use, and while it is replaced another */
+    soon__lock reporting;      /* threads of the task that report progress take turns */
 };
 
 void soon__port_init(struct soon__call_port *port, struct soon__post *post,
