@@ -96,6 +96,7 @@ soon_sources = \
 	lib/process_pool/recall.c \
 	lib/process_pool/register.c \
 	lib/process_pool/register.h \
+	lib/process_pool/reports.c \
 	lib/process_pool/seat.c \
 	lib/process_pool/spawn.c \
 	lib/process_pool/spawn.h \

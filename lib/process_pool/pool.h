@@ -9,6 +9,7 @@
  *     collect.c   what workers have finished, checked and handed to futures
  *     death.c     what a worker's death means for its task, and for the pool
  *     assist.c    a thread that waits for a task fetches the result itself
+ *     reports.c   births and deaths, as the nursery tells them
  *     monitor.c   the thread that does all that nobody else would wait for
  *     nursery.c   the process whose children the workers are
  *     worker.c, port.c   in the worker process; channel.h is between them
@@ -285,6 +286,12 @@ bool soon__collect_seat(struct seat *seat);
 bool soon__is_ready(struct seat *seat);
 
 void soon__op_give_back(soon_executor *ex, const void *value, size_t len, void *token);
+
+/* ---- reports.c ---- */
+
+/* Reads and does what the nursery reports; true if there was anything. Under
+ * pool->collecting. */
+bool soon__read_reports(struct pool *pool);
 
 /* ---- assist.c ---- */
 

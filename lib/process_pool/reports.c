@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the nursery tells: births, failed ones, deaths, and its own end.
+ */
+#include "process_pool/pool.h"
+
+#include "os/own_fd.h"
+#include "os/poll.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TRIES = 5 }; /* to start a worker where there is none */
+
+static struct seat *seat_of(struct pool *pool, struct soon__berth berth)
+{
+    struct seat *seat = berth.seat < pool->n_seats ? pool->seats[berth.seat] : NULL;
+
+    return seat && seat->phase != SEAT_VACANT && seat->generation == berth.generation ? seat : NULL;
+}
+
+static void tell_births(struct pool *pool)
+{
+    atomic_fetch_add(&pool->births, 1);
+    soon__futex_wake(&pool->births, INT32_MAX);
+}
+
+static void born(struct pool *pool, const struct soon__report *report)
+{
+    soon__lock_acquire(&pool->lock);
+    struct seat *seat = seat_of(pool, report->berth);
+    if (!seat || seat->pid) {
+        soon__lock_release(&pool->lock);
+        close(report->pidfd);
+        return;
+    }
+    seat->pid = report->pid;
+    seat->pidfd = report->pidfd;
+    soon__own_fd(seat->pidfd);
+    pool->n_alive++;
+    soon__seat_started(seat);
+    pool->failed_starts = 0;
+    if (seat->signal)
+        soon__process_signal(seat->pidfd, seat->signal);
+    seat->signal = 0;
+    soon__lock_release(&pool->lock);
+    tell_births(pool);
+}
+
+/* No process: the seat's tasks go back, and after a while somebody tries
+ * again. */
+static void not_born(struct pool *pool, const struct soon__report *report)
+{
+    soon__lock_acquire(&pool->lock);
+    struct seat *seat = seat_of(pool, report->berth);
+    if (seat) {
+        soon__take_back(seat);
+        soon__seat_vacate(seat);
+        pool->start_error = report->error;
+        pool->start_after = soon__now() + SOON_MS(20);
+        pool->failed_starts++;
+    }
+    bool hopeless = pool->n_workers == 0 && pool->queue.count && pool->failed_starts > TRIES;
+    soon__lock_release(&pool->lock);
+    tell_births(pool);
+    if (hopeless)
+        soon__break(pool, "no worker can be started: %s", strerrordesc_np(-report->error));
+}
+
+static void died(struct pool *pool, const struct soon__report *report)
+{
+    soon__lock_acquire(&pool->lock);
+    struct seat *seat = seat_of(pool, report->berth);
+    soon__lock_release(&pool->lock);
+    if (seat)
+        soon__bury(seat, report->how);
+}
+
+/* Its workers have gone with it. A new one is made, of the program as it is
+ * now. */
+static void nursery_gone(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    pool->nursery_up = false;
+    soon__lock_release(&pool->lock);
+    soon__bury_all(pool);
+    soon__nursery_close(&pool->nursery);
+    int error = soon__nursery_open(&pool->nursery);
+    if (!error)
+        error = soon__poll_add(pool->poll_fd, pool->nursery.fd, TOKEN_REPORT, false);
+    soon__lock_acquire(&pool->lock);
+    pool->nursery_up = !error;
+    pool->start_error = error;
+    pool->start_after = 0;
+    if (!error)
+        soon__pump(pool);
+    soon__lock_release(&pool->lock);
+    tell_births(pool);
+    if (error)
+        soon__break(pool, "the nursery is gone, and no new one can be made: %s",
+                    strerrordesc_np(-error));
+}
+
+bool soon__read_reports(struct pool *pool)
+{
+    struct soon__report report;
+    bool any = false;
+    int error = -EAGAIN;
+
+    while (pool->nursery_up && (error = soon__nursery_read(&pool->nursery, &report)) == 0) {
+        any = true;
+        if (report.kind == SOON__REPORT_BORN)
+            born(pool, &report);
+        else if (report.kind == SOON__REPORT_FAILED)
+            not_born(pool, &report);
+        else
+            died(pool, &report);
+    }
+    if (error == -EAGAIN)
+        return any;
+    nursery_gone(pool);
+    return true;
+}
