@@ -27,7 +27,8 @@
  *     PENDING -> RUNNING            whoever wins the claim: a worker, a waiter
  *                                   that runs the task in place, the promise side
  *     PENDING -> CLOSING+CANCELLING a canceller; with a remote backend also
- *                                   who says that it has begun
+ *                                   who says that it has begun, or brings a
+ *                                   result and is not the backend
  *     CLOSING+CANCELLING -> RUNNING the same thread, with a remote backend,
  *                                   if it has begun
  *     PENDING, RUNNING -> CLOSING   the promise side; for a call that has a

@@ -23,9 +23,9 @@
  *
  * With a remote backend a task begins without the word being told, so PENDING
  * means only that nobody has asked. Who wants to make it CANCELLED, or RUNNING
- * because the backend says so, first swaps CLOSING and CANCELLING into the
- * word, and so alone decides which of the two it becomes; it is never PENDING
- * again.
+ * because the backend says so, or complete it without being the backend, first
+ * swaps CLOSING and CANCELLING into the word, and so alone decides what it
+ * becomes; it is never PENDING again.
  *
  *   canceller against begin: the backend's, whose recall takes the task back
  *   or finds it begun. As CLOSING is set, nobody completes f meanwhile.
@@ -190,10 +190,14 @@ int soon__close_foreign(soon_future *f, uint32_t *from)
                                                     state | SOON__CLOSING | SOON__CANCELLING,
                                                     memory_order_acq_rel, memory_order_acquire));
     *from = state;
-    if (f->executor->ops->recall(f->executor, f))
-        return 0;
-    decide_begun(f);
-    return -EBUSY;
+    soon_executor *ex = f->executor;
+    if (!ex->ops->recall(ex, f)) {
+        decide_begun(f);
+        return -EBUSY;
+    }
+    if (ex->ops->withdrawn)
+        ex->ops->withdrawn(ex, f);
+    return 0;
 }
 
 /* The step to done. */

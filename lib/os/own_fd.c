@@ -2,8 +2,8 @@
 #include "os/own_fd.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -14,6 +14,25 @@ static _Atomic uint64_t own[WORDS]; /* Sync: atomic */
 static uint64_t bit(int fd)
 {
     return UINT64_C(1) << fd % 64;
+}
+
+static _Thread_local bool stay;
+
+static void child(void)
+{
+    for (int word = 0; word < WORDS && !stay; word++)
+        atomic_store_explicit(&own[word], 0, memory_order_relaxed);
+}
+
+/* Without memory for it, children close what they find in the set. */
+__attribute__((constructor)) static void install(void)
+{
+    (void)pthread_atfork(NULL, NULL, child);
+}
+
+void soon__own_fds_stay(bool on)
+{
+    stay = on;
 }
 
 /* relaxed, all: who has the descriptor has it from whoever set the bit. */

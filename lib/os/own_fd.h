@@ -12,6 +12,8 @@
 #ifndef SOON_OS_OWN_FD_H
 #define SOON_OS_OWN_FD_H
 
+#include <stdbool.h>
+
 enum { SOON__OWN_FD_MAX = 65536 };
 
 /* Takes fd into the set; nothing if it is negative. */
@@ -19,6 +21,11 @@ void soon__own_fd(int fd);
 
 /* Takes it out, and closes it; nothing if it is negative. */
 void soon__own_fd_close(int fd);
+
+/* Until told otherwise, what this thread forks inherits the set: it is to close
+ * the descriptors. The program's own children start with an empty one, since
+ * they may use the numbers for something else. */
+void soon__own_fds_stay(bool stay);
 
 /* In a forked child: closes what is in the set, but for keep[0..n). */
 void soon__own_fds_leave(const int *keep, unsigned n);

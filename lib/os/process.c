@@ -2,12 +2,15 @@
 #include "os/process.h"
 
 #include "os/inject.h"
+#include "os/own_fd.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -15,14 +18,60 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if defined __has_include && defined __has_builtin
+#if __has_include(<sys/rseq.h>) && __has_builtin(__builtin_thread_pointer)
+#include <sys/rseq.h>
+#define SOON_HAVE_RSEQ 1
+#endif
+#endif
+
 enum { TITLE_SIZE = 16 }; /* TASK_COMM_LEN */
+
+/* In a child of a twin. The kernel has registered no restartable sequences
+ * (rseq(2), by which sched_getcpu() knows its CPU) for the twin, and so none for
+ * the child, whose libc believes that they are. */
+static void renew_rseq(void)
+{
+#if defined SOON_HAVE_RSEQ
+    struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+    enum { SIZE = 32 }; /* as libc registers it */
+
+    if (__rseq_size && syscall(SYS_rseq, area, SIZE, 0, RSEQ_SIG) != 0 && errno != EBUSY)
+        area->cpu_id = (uint32_t)RSEQ_CPU_ID_REGISTRATION_FAILED;
+#endif
+}
 
 pid_t soon__process_fork(void)
 {
     if (soon__inject(SOON__INJECT_FORK))
         return -EAGAIN;
+    soon__own_fds_stay(true);
     pid_t pid = fork();
-    return pid < 0 ? -errno : pid;
+    int error = errno;
+    soon__own_fds_stay(false);
+    if (pid == 0)
+        renew_rseq();
+    return pid < 0 ? -error : pid;
+}
+
+bool soon__process_is_privileged(void)
+{
+    return getauxval(AT_SECURE);
+}
+
+const volatile bool *soon__process_mark(void)
+{
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    bool *mark = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (mark == MAP_FAILED)
+        return NULL;
+    if (madvise(mark, size, MADV_WIPEONFORK) != 0) {
+        munmap(mark, size);
+        return NULL;
+    }
+    *mark = true;
+    return mark;
 }
 
 bool soon__process_dies_with(pid_t parent)

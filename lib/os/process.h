@@ -66,6 +66,13 @@ void soon__signals_restore(const sigset_t *before);
  * The descriptor, or a negative errno. For children not yet waited for. */
 int soon__process_open(pid_t pid);
 
+/* Has the program more rights than who started it (set-user-ID and the like)? */
+bool soon__process_is_privileged(void);
+
+/* What is true in the calling process, and false in every copy that fork() or
+ * any of its kin makes of it. NULL: it can't be had. Never given back. */
+const volatile bool *soon__process_mark(void);
+
 /* Sends a signal: 0, -ESRCH if it has ended, or another negative errno. */
 int soon__process_signal(int pidfd, int signal);
 

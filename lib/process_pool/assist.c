@@ -46,6 +46,7 @@ static bool set_bell(struct seat *seat)
         /* seq_cst: the bell's Dekker pair. BEGINS, which may have been there,
          * includes ENDS. */
         atomic_store(&seat->segment->channel->bell, SOON__BELL_BEGINS);
+        (void)soon__note_begun(seat); /* it may have begun while there was no bell */
         ready = soon__is_ready(seat);
     }
     soon__lock_release(&pool->lock);

@@ -14,6 +14,26 @@ struct brood {
     unsigned n; /* children, alive or not yet buried */
 };
 
+/* ---- descriptors ---- */
+
+/* A twin's are open in the program, where somebody has to close them if it is
+ * killed: so they are noted, and a note is gone before its descriptor is, whose
+ * number somebody else may have at once. */
+static void hold(struct soon__nursery *nursery, int which, int fd)
+{
+    nursery->held[which] = fd;
+    soon__own_fd(fd);
+}
+
+void soon__brood_let_go(struct soon__nursery *nursery)
+{
+    for (int i = 0; i <= SOON__HELD_PIDFD; i++) {
+        int fd = nursery->held[i];
+        nursery->held[i] = -1;
+        soon__own_fd_close(fd);
+    }
+}
+
 /* ---- telling the program ---- */
 
 /* Sleeps while the program is slow to read. False: nobody is there, or, which
@@ -40,10 +60,8 @@ static int tell_born(struct brood *brood, struct soon__berth berth, pid_t pid)
     int pidfd = soon__process_open(pid);
     if (pidfd < 0)
         return pidfd;
-    soon__own_fd(pidfd);
-    int error = soon__packet_send(brood->nursery->far_fd, &report, sizeof report, &pidfd, 1, true);
-    soon__own_fd_close(pidfd);
-    return error;
+    hold(brood->nursery, SOON__HELD_PIDFD, pidfd);
+    return soon__packet_send(brood->nursery->far_fd, &report, sizeof report, &pidfd, 1, true);
 }
 
 /* ---- birth ---- */
@@ -145,7 +163,8 @@ static void kill_all(struct brood *brood)
 
 /* ---- the loop ---- */
 
-static bool serve(struct brood *brood, const struct soon__request *request, int *fds, unsigned n)
+static bool serve(struct brood *brood, const struct soon__request *request, const int *fds,
+                  unsigned n)
 {
     if (request->kind == SOON__REQUEST_KILL) {
         kill_one(brood, request->berth);
@@ -158,12 +177,12 @@ static bool serve(struct brood *brood, const struct soon__request *request, int 
 /* One request, so that a death has not to wait for many births. */
 static bool hear_one(struct brood *brood)
 {
+    struct soon__nursery *nursery = brood->nursery;
     struct soon__request request;
     int fds[SOON__BORN_FDS];
     unsigned n = SOON__BORN_FDS;
 
-    int error =
-        soon__packet_receive(brood->nursery->far_fd, &request, sizeof request, fds, &n, false);
+    int error = soon__packet_receive(nursery->far_fd, &request, sizeof request, fds, &n, false);
     if (error == -EAGAIN)
         return true;
     if (error == -EMFILE)
@@ -171,10 +190,9 @@ static bool hear_one(struct brood *brood)
     if (error)
         return false;
     for (unsigned i = 0; i < n; i++)
-        soon__own_fd(fds[i]);
+        hold(nursery, (int)i, fds[i]);
     bool heard = serve(brood, &request, fds, n);
-    for (unsigned i = 0; i < n; i++)
-        soon__own_fd_close(fds[i]);
+    soon__brood_let_go(nursery);
     return heard;
 }
 

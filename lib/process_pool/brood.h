@@ -24,6 +24,12 @@ struct soon__request {
     struct soon__berth berth;
 };
 
+/* The last of nursery->held; the others are those of a request. */
+enum { SOON__HELD_PIDFD = SOON__BORN_FDS };
+
+/* Closes what the nursery holds. */
+void soon__brood_let_go(struct soon__nursery *nursery);
+
 /* Bears, watches and buries workers until the program's end of the socket is
  * closed; returns when all of them are dead. nursery->child has room for
  * CHILDREN_MAX. Calls nothing that takes a lock, but fork(). */

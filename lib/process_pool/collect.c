@@ -234,10 +234,13 @@ static bool is_late(const struct seat *seat, const struct entry *entry, const st
     return entry->begun ? soon__now() >= entry->deadline : found->spent > (uint64_t)entry->timeout;
 }
 
-static void drop_value(struct seat *seat, const struct finding *found)
+static void drop_value(struct seat *seat, uint32_t position, const struct finding *found)
 {
     if (found->where == SOON__IN_AREA && in_area(seat->segment, found))
         give_blocks(seat->segment, found->at, found->len);
+    int fd = found->where == SOON__IN_FILE && !found->code ? receive_file(seat, position) : -1;
+    if (fd >= 0)
+        close(fd);
 }
 
 /* True unless the slot makes no sense, and the future is still to be done. */
@@ -251,7 +254,7 @@ static bool complete(struct seat *seat, struct entry *entry)
     if (entry->revoked) /* what the slot says is left over from a task before */
         return true;
     if (!f || is_late(seat, entry, &found)) {
-        drop_value(seat, &found);
+        drop_value(seat, entry->position, &found);
         if (f)
             fail(f, -ETIME, SOON_FROM_LIBRARY, NULL);
         return true;
@@ -282,7 +285,7 @@ static bool end_errand(struct seat *seat, const struct entry *entry)
     if (entry->revoked || entry->errand != SOON__ERRAND_INITIALIZE)
         return true;
     if (found.code == 0) {
-        drop_value(seat, &found);
+        drop_value(seat, entry->position, &found);
         return true;
     }
     if (!read_message(seat, slot, &found, text, sizeof text))
@@ -374,6 +377,7 @@ static unsigned clear(struct seat *seat, unsigned n, soon_future **done)
         struct entry *entry = soon__entry_at(seat, seat->head);
         if (entry->errand == SOON__ERRAND_TASK && !entry->revoked)
             pace(seat, entry);
+        seat->n_revoked -= entry->revoked;
         if (entry->future)
             done[n_done++] = entry->future;
         entry->future = NULL;

@@ -240,6 +240,13 @@ static void fail(struct pool *pool, soon_future *f, int code)
     soon__lock_acquire(&pool->lock);
 }
 
+/* Its worker takes nothing any more: the task goes back, the worker goes. */
+static void refuse(struct seat *seat, soon_future *f)
+{
+    soon_task_queue_return(&seat->pool->queue, f);
+    soon__seat_doom(seat, REASON_CRASH, SIGKILL);
+}
+
 /* The argument is where it should be: shows the task to its worker, unless
  * somebody has taken it back meanwhile. */
 static void settle(struct entry *entry, soon_future *f, int file)
@@ -248,21 +255,25 @@ static void settle(struct entry *entry, soon_future *f, int file)
     bool ours = entry->future == f;
     int error = ours ? send_argument(entry, file) : 0;
 
-    if (!ours || error) {
-        soon__slot_at(entry)->arg_where = SOON__IN_SLOT; /* there is no file to wait for */
+    if (ours && !error) {
+        show(entry, SOON__SLOT_QUEUED);
+        soon__seat_sort(seat);
+        return;
+    }
+    soon__slot_at(entry)->arg_where = SOON__IN_SLOT; /* there is no file to wait for */
+    if (ours) {
         entry->future = NULL;
         entry->revoked = true;
-        show(entry, SOON__SLOT_REVOKED);
-    } else {
-        show(entry, SOON__SLOT_QUEUED);
-    }
-    if (ours && error) {
         soon_future_set_place(f, NULL);
+        seat->n_revoked++;
         seat->n_live--;
         seat->n_given--;
     }
+    show(entry, SOON__SLOT_REVOKED);
     soon__seat_sort(seat);
-    if (ours && error)
+    if (error == -EPIPE || error == -EAGAIN)
+        refuse(seat, f);
+    else if (error)
         fail(seat->pool, f, error);
 }
 
@@ -328,6 +339,7 @@ int soon__give_errand(struct seat *seat, enum soon__errand errand)
     if (!task.fn)
         slot->function.kind = 0;
     entry->revoked = error != 0;
+    seat->n_revoked += entry->revoked;
     show(entry, error ? SOON__SLOT_REVOKED : SOON__SLOT_QUEUED);
     soon__seat_sort(seat);
     return error;

@@ -92,11 +92,18 @@ static bool is_anything_waiting(struct pool *pool)
     return false;
 }
 
+/* Could another worker begin them at once? */
+static bool has_spare_room(const struct pool *pool, soon_ns now)
+{
+    return pool->idle || (pool->n_workers < pool->max_workers && pool->nursery_up &&
+                          !pool->stopped && !pool->broken && now >= pool->start_after);
+}
+
 /* Tasks behind one that takes its time, or with a worker that does not even
  * begin, while others have nothing to do: once that was seen twice. */
 static void check_stuck(struct pool *pool, soon_ns now)
 {
-    if (!pool->idle || !is_anything_waiting(pool)) {
+    if (!has_spare_room(pool, now) || !is_anything_waiting(pool)) {
         pool->stuck_at = 0;
         return;
     }
@@ -226,19 +233,30 @@ static bool is_over(struct pool *pool)
     return false;
 }
 
-static void dismiss_spare(struct pool *pool)
+/* False: there is none. has_spare and the baton change together, under the
+ * lock, so that the baton which a thread found when it became the spare is
+ * passed to it, once. */
+static bool wake_spare(struct pool *pool)
 {
     soon__lock_acquire(&pool->lock);
     bool has_spare = pool->has_spare;
-    pthread_t spare = pool->spare;
     pool->has_spare = false;
-    pool->over = true;
+    if (has_spare)
+        atomic_fetch_add(&pool->baton, 1);
     soon__lock_release(&pool->lock);
-    if (!has_spare)
-        return;
-    atomic_fetch_add(&pool->baton, 1);
-    soon__futex_wake(&pool->baton, 1);
-    pthread_join(spare, NULL);
+    if (has_spare)
+        soon__futex_wake(&pool->baton, 1);
+    return has_spare;
+}
+
+static void dismiss_spare(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    pool->over = true;
+    pthread_t spare = pool->spare;
+    soon__lock_release(&pool->lock);
+    if (wake_spare(pool))
+        pthread_join(spare, NULL);
 }
 
 static void end(struct pool *pool)
@@ -293,20 +311,13 @@ static bool hand_over(struct pool *pool)
 {
     pthread_t thread;
 
-    soon__lock_acquire(&pool->lock);
-    bool over = pool->has_spare;
-    pool->has_spare = false;
-    soon__lock_release(&pool->lock);
-    if (over) {
-        atomic_fetch_add(&pool->baton, 1);
-        soon__futex_wake(&pool->baton, 1);
+    if (wake_spare(pool))
         return true;
-    }
     soon_executor_hold(&pool->ex);
-    over = soon__thread_start(&thread, 0, run, pool) == 0;
-    if (!over)
-        soon_executor_release(&pool->ex);
-    return over;
+    if (soon__thread_start(&thread, 0, run, pool) == 0)
+        return true;
+    soon_executor_release(&pool->ex);
+    return false;
 }
 
 /* Callbacks of the last tasks may have come due in a thread that assisted. */
@@ -316,6 +327,16 @@ static bool last_callbacks(struct pool *pool)
     soon__lock_release(&pool->collecting);
     look(pool);
     return soon_callbacks_due();
+}
+
+/* What a worker had and gives back when the pool hands out nothing any more. */
+static void flush_leftovers(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    bool any = (pool->stopped || pool->broken) && pool->queue.count;
+    soon__lock_release(&pool->lock);
+    if (any)
+        soon__flush_pool(pool);
 }
 
 /* Leads until callbacks are due (but not before pool->hand_over_at), or until
@@ -331,6 +352,7 @@ static enum stage lead(struct pool *pool)
             any |= soon__read_reports(pool);
         soon__lock_release(&pool->collecting);
         look(pool);
+        flush_leftovers(pool);
         if (soon_callbacks_due() && soon__now() >= pool->hand_over_at)
             return STAGE_CALLBACKS;
         reports = false;
@@ -345,9 +367,8 @@ static enum stage lead(struct pool *pool)
 /* Waits to lead again; false if there is a spare already, or it is over. */
 static bool wait_for_lead(struct pool *pool)
 {
-    uint32_t seen = atomic_load(&pool->baton);
-
     soon__lock_acquire(&pool->lock);
+    uint32_t seen = atomic_load(&pool->baton);
     bool spare = !pool->has_spare && !pool->over;
     if (spare) {
         pool->has_spare = true;

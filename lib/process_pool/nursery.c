@@ -99,6 +99,7 @@ static void *tend(void *arg)
     soon__process_title("soon-nursery");
     int error = soon__process_twin(live, nursery, &nursery->twin);
     soon__packet_end(nursery->far_fd);
+    soon__brood_let_go(nursery);
     if (atomic_load(&nursery->state) == READY) {
         nursery->gone(nursery->arg);
         return NULL;
@@ -166,6 +167,8 @@ int soon__nursery_open(struct soon__nursery *nursery)
     nursery->spawning = NULL;
     nursery->child = NULL;
     nursery->error = -EAGAIN;
+    for (int i = 0; i <= SOON__HELD_PIDFD; i++)
+        nursery->held[i] = -1;
     atomic_store(&nursery->twin, 0);
     atomic_store(&nursery->state, STARTING);
     int error = furnish(nursery);

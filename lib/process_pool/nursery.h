@@ -71,6 +71,10 @@ struct soon__nursery {
     struct soon__child *child;       /* the nursery's account of its children */
     pthread_t thread;
 
+    /* Descriptors that the nursery has for the moment, or -1. Sync: the nursery's; the thread's
+     * once there is no twin, which may have been killed before it could close them */
+    int held[SOON__BORN_FDS + 1];
+
     _Atomic pid_t twin; /* its pid, or 0. Sync: atomic */
     soon__futex state;  /* inside: 0 starting, 1 ready, 2 did not start. Sync: atomic */
     int error;          /* why it did not start. Sync: written before state */

@@ -136,6 +136,8 @@ static void end_one(struct pool *pool, soon_future *f)
     soon_future_unref(f);
 }
 
+/* The queue as it is at one moment: what comes after it is the monitor's to
+ * hand out. A pop reads a link that look and recall read too. */
 void soon__flush_pool(struct pool *pool)
 {
     soon_future *f;
@@ -143,7 +145,10 @@ void soon__flush_pool(struct pool *pool)
     soon__lock_acquire(&pool->lock);
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy)
         soon__take_back(seat);
-    while ((f = soon_task_queue_pop(&pool->queue))) {
+    struct soon_task_queue taken = pool->queue;
+    pool->queue = (struct soon_task_queue){0};
+    pool->stale = 0;
+    while ((f = soon_task_queue_pop(&taken))) {
         soon__lock_release(&pool->lock);
         end_one(pool, f);
         soon__lock_acquire(&pool->lock);
@@ -363,6 +368,8 @@ static int take_functions(struct pool *pool)
     char message[256];
     int error = 0;
 
+    if (pool->start_method == SOON_START_SPAWN && soon__process_is_privileged())
+        return failed(-EINVAL, "a set-user-ID program can't spawn workers");
     if (pool->start_method == SOON_START_SPAWN) {
         pool->found = soon__functions_spawned();
         if (!pool->found)

@@ -102,6 +102,7 @@ struct seat {
 
     uint32_t head, tail; /* positions: the oldest not collected, the next to hand out */
     unsigned n_live;     /* tasks between them that were not taken back */
+    unsigned n_revoked;  /* of those between them, the ones that the worker has still to pass */
     unsigned n_given;    /* tasks it got for good in this life */
     uint64_t pace;       /* ns a task, smoothed; PACE_UNKNOWN */
     uint32_t last_head;  /* at the last look for tasks that are stuck */

@@ -109,8 +109,10 @@ static void unbuffer(struct soon_port *p, void *at)
 
 static bool cancelled(struct soon_port *p)
 {
-    /* relaxed: a flag without data. */
-    return atomic_load_explicit(&port_of(p)->slot->asked, memory_order_relaxed);
+    const struct soon__call_port *port = port_of(p);
+
+    /* A copy of the worker is to stop too. relaxed: a flag without data. */
+    return !*port->post->mark || atomic_load_explicit(&port->slot->asked, memory_order_relaxed);
 }
 
 /* Into the place that is not the last one's; then the count makes it that. A

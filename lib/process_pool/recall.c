@@ -41,6 +41,7 @@ static soon_future *take_one(struct entry *entry)
         return NULL;
     entry->future = NULL;
     entry->revoked = true;
+    entry->seat->n_revoked++;
     soon_future_set_place(f, NULL);
     entry->seat->n_live--;
     entry->seat->n_given--;

@@ -48,19 +48,22 @@ static void born(struct pool *pool, const struct soon__report *report)
     tell_births(pool);
 }
 
-/* No process: the seat's tasks go back, and after a while somebody tries
- * again. */
+/* No process, or one that is killed at once, in the middle of a task perhaps:
+ * what it has not begun goes back, and after a while somebody tries again. */
 static void not_born(struct pool *pool, const struct soon__report *report)
 {
     soon__lock_acquire(&pool->lock);
     struct seat *seat = seat_of(pool, report->berth);
     if (seat) {
-        soon__take_back(seat);
-        soon__seat_vacate(seat);
+        soon__seat_doom(seat, REASON_KILLED, 0);
         pool->start_error = report->error;
         pool->start_after = soon__now() + SOON_MS(20);
         pool->failed_starts++;
     }
+    soon__lock_release(&pool->lock);
+    if (seat)
+        soon__bury(seat, (struct soon__exit){.signal = SIGKILL});
+    soon__lock_acquire(&pool->lock);
     bool hopeless = pool->n_workers == 0 && pool->queue.count && pool->failed_starts > TRIES;
     soon__lock_release(&pool->lock);
     tell_births(pool);
@@ -77,6 +80,20 @@ static void died(struct pool *pool, const struct soon__report *report)
         soon__bury(seat, report->how);
 }
 
+/* A nursery may be killed while it starts, too, or there may be no room for it
+ * just now. */
+static int reopen(struct pool *pool)
+{
+    int error = soon__nursery_open(&pool->nursery);
+
+    for (int i = 0; i < TRIES && error; i++) {
+        soon__futex never = 0;
+        soon__futex_wait(&never, 0, soon__now() + (SOON_MS(5) << i));
+        error = soon__nursery_open(&pool->nursery);
+    }
+    return error;
+}
+
 /* Its workers have gone with it. A new one is made, of the program as it is
  * now. */
 static void nursery_gone(struct pool *pool)
@@ -86,7 +103,7 @@ static void nursery_gone(struct pool *pool)
     soon__lock_release(&pool->lock);
     soon__bury_all(pool);
     soon__nursery_close(&pool->nursery);
-    int error = soon__nursery_open(&pool->nursery);
+    int error = reopen(pool);
     if (!error)
         error = soon__poll_add(pool->poll_fd, pool->nursery.fd, TOKEN_REPORT, false);
     soon__lock_acquire(&pool->lock);

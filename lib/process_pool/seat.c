@@ -8,7 +8,7 @@
  * An open seat is in one of three lists, or in none while its ring is as full
  * as it should be:
  *
- *     idle    its ring is empty; the last to fall idle is the first to be used
+ *     idle    it has nothing to do; the last to fall idle is the first to be used
  *     roomy   may be handed more, ahead of what it runs, or behind what was taken
  *             back from it: if its worker is stopped, it is no better than that
  *
@@ -95,7 +95,7 @@ static struct seat **list_for(struct seat *seat)
     if (seat->phase != SEAT_OPEN || seat->tail - seat->head >= SOON__RING ||
         (pool->max_tasks && seat->n_given >= pool->max_tasks))
         return NULL;
-    if (seat->head == seat->tail)
+    if (seat->n_live == 0 && seat->n_revoked == 0)
         return &pool->idle;
     return seat->n_live < soon__seat_depth(seat) ? &pool->roomy : NULL;
 }
@@ -277,7 +277,7 @@ int soon__seat_open(struct pool *pool, struct seat **out)
     seat->kill_at = SOON__NEVER;
     seat->finishing = seat->started = false;
     seat->head = seat->tail = 0;
-    seat->n_live = seat->n_given = 0;
+    seat->n_live = seat->n_revoked = seat->n_given = 0;
     seat->pace = PACE_UNKNOWN;
     seat->args_head = seat->args_tail = 0;
     pool->n_workers++;
@@ -335,6 +335,9 @@ void soon__seat_vacate(struct seat *seat)
 {
     struct pool *pool = seat->pool;
 
+    /* Who comes late and asks for one of its futures finds none here. */
+    for (uint32_t p = seat->head; p != seat->tail; p++)
+        soon__entry_at(seat, p)->future = NULL;
     strip(seat);
     if (seat->pid)
         pool->n_alive--;
@@ -344,6 +347,6 @@ void soon__seat_vacate(struct seat *seat)
     seat->phase = SEAT_VACANT;
     seat->generation++;
     seat->head = seat->tail = 0;
-    seat->n_live = 0;
+    seat->n_live = seat->n_revoked = 0;
     soon__seat_sort(seat);
 }

@@ -114,12 +114,13 @@ static bool read_variable(const char *value, int fds[SOON__BORN_FDS], int *paren
 
 bool soon__nursery_born_here(int fds[SOON__BORN_FDS])
 {
-    const char *value = secure_getenv(VARIABLE);
+    const char *value = getenv(VARIABLE);
     int parent;
 
     if (!value)
         return false;
-    if (!read_variable(value, fds, &parent)) {
+    /* Nobody may set a privileged program to work by a variable. */
+    if (soon__process_is_privileged() || !read_variable(value, fds, &parent)) {
         fprintf(stderr, "libsoon: " VARIABLE "=%s in the environment is not from this library\n",
                 value);
         _exit(127);

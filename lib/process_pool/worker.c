@@ -24,7 +24,10 @@ struct worker {
     bool slept;   /* since the last task ended */
     bool failed;  /* its initializer has */
     soon_ns ended;
+    soon_ns gap; /* how long the last wait for a task took */
 };
+
+enum { LONG_SPIN = 5 }; /* times SOON__SPIN_NS */
 
 /* ---- finding the next task ---- */
 
@@ -38,11 +41,10 @@ static bool is_ready(const struct soon__slot *slot, uint32_t position)
            state == soon__slot_state(position, SOON__SLOT_REVOKED);
 }
 
-static bool spin_for(const struct soon__slot *slot, uint32_t position)
+static bool spin_for(const struct soon__slot *slot, uint32_t position, soon_ns end)
 {
     if (!soon__spin_pays())
         return is_ready(slot, position);
-    soon_ns end = soon__now() + SOON__SPIN_NS;
     do
         for (int i = 0; i < 16; i++) {
             if (is_ready(slot, position))
@@ -53,14 +55,18 @@ static bool spin_for(const struct soon__slot *slot, uint32_t position)
     return false;
 }
 
+/* Where tasks have been coming one after the other, with little between them,
+ * looking for the next one a while longer costs less than being woken for it. */
 static void await(struct worker *w, const struct soon__slot *slot, uint32_t position)
 {
     _Atomic uint32_t *asleep = &w->post.channel->asleep;
 
     if (is_ready(slot, position))
         return;
+    soon_ns begin = soon__now();
+    soon_ns end = begin + (w->gap < LONG_SPIN * SOON__SPIN_NS ? LONG_SPIN : 1) * SOON__SPIN_NS;
     w->slept = true;
-    while (!spin_for(slot, position)) {
+    while (!spin_for(slot, position, end)) {
         /* A task that changed its user has cut the tie. */
         if (!soon__process_dies_with(w->parent))
             _exit(EXIT_FAILURE);
@@ -70,6 +76,7 @@ static void await(struct worker *w, const struct soon__slot *slot, uint32_t posi
         /* relaxed: the host, seeing 1 for too long, wakes for nothing. */
         atomic_store_explicit(asleep, 0, memory_order_relaxed);
     }
+    w->gap = soon__now() - begin;
 }
 
 static void ring(struct worker *w, enum soon__bell at_least)
@@ -169,6 +176,8 @@ static void run(struct worker *w, struct soon__slot *slot, uint32_t position)
     }
     soon__port_init(&port, &w->post, slot);
     soon_port_call(&port.port, fn, slot->manner, arg.len ? arg.at : NULL, arg.len, &outcome);
+    if (!*w->post.mark)
+        _exit(EXIT_SUCCESS);
     soon__port_deliver(&port, position, &outcome);
     if (arg.mapped)
         soon__shm_unmap(arg.mapped, arg.len);
@@ -244,9 +253,9 @@ static bool move_in(struct soon__post *post, const int fds[3])
 
 void soon__worker_live(const int fds[3], bool forked)
 {
-    struct worker w = {.parent = getppid(), .slept = true};
+    struct worker w = {.parent = getppid(), .slept = true, .gap = SOON__NEVER};
 
-    if (!move_in(&w.post, fds))
+    if (!move_in(&w.post, fds) || !(w.post.mark = soon__process_mark()))
         _exit(EXIT_FAILURE);
     const struct soon__channel *channel = w.post.channel;
     soon__process_name(channel->name, channel->number);

@@ -20,6 +20,8 @@ _Noreturn void soon__worker_live(const int fds[3], bool forked);
 struct soon__post {
     struct soon__channel *channel; /* mapped in full */
     unsigned char *args, *values;  /* the areas */
+    const volatile bool *mark;     /* that this is the worker: a task that forks may let the child
+                                      return, which has all that a worker needs */
     int bell;
     int parcels;
     int kept[SOON__RING]; /* files that came before their turn, by position; or -1 */
