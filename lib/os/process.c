@@ -187,17 +187,18 @@ void soon__process_hear(void)
     syscall(SYS_rt_sigaction, SIGCHLD, default_action, NULL, _NSIG / 8);
 }
 
-bool soon__process_await(int bell, int fd, bool input)
+bool soon__process_await(int bell, int fd, bool input, int life)
 {
     struct pollfd poll_fd[] = {{.fd = bell, .events = POLLIN},
-                               {.fd = fd, .events = input ? POLLIN : 0}};
+                               {.fd = fd, .events = input ? POLLIN : 0},
+                               {.fd = life, .events = POLLIN}};
     struct signalfd_siginfo info;
 
-    while (poll(poll_fd, 2, -1) <= 0)
+    while (poll(poll_fd, 3, -1) <= 0)
         ;
     while (read(bell, &info, sizeof info) > 0)
         ;
-    return !(poll_fd[1].revents & (POLLHUP | POLLERR | POLLNVAL));
+    return !(poll_fd[1].revents & (POLLHUP | POLLERR | POLLNVAL)) && !poll_fd[2].revents;
 }
 
 pid_t soon__process_ended(struct soon__exit *how)

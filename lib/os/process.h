@@ -90,8 +90,10 @@ int soon__process_bell(void);
 void soon__process_hear(void);
 
 /* Sleeps until bell rings, or fd, if input is asked for, is readable. False: the
- * other side of fd is gone. */
-bool soon__process_await(int bell, int fd, bool input);
+ * other side of fd is gone.
+ * life: a process (see soon__process_open()), or -1; once that has ended:
+ * false. */
+bool soon__process_await(int bell, int fd, bool input, int life);
 
 /* A child of the calling process that has ended and is not reaped yet, 0 if
  * there is none, -ECHILD without children. Doesn't block. */

@@ -72,6 +72,7 @@ static void leave(struct soon__nursery *nursery)
     soon__own_fd_close(nursery->fd);
     soon__own_fd_close(nursery->far_fd);
     soon__own_fd_close(nursery->bell);
+    soon__own_fd_close(nursery->program);
 }
 
 static pid_t fork_worker(struct soon__nursery *nursery, const int fds[SOON__BORN_FDS])
@@ -201,7 +202,7 @@ void soon__brood_tend(struct soon__nursery *nursery)
     struct brood brood = {.nursery = nursery};
 
     soon__process_hear();
-    while (soon__process_await(nursery->bell, nursery->far_fd, true))
+    while (soon__process_await(nursery->bell, nursery->far_fd, true, nursery->program))
         if (!bury_the_dead(&brood) || !hear_one(&brood))
             break;
     kill_all(&brood);

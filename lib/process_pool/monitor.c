@@ -262,11 +262,9 @@ static void dismiss_spare(struct pool *pool)
 static void end(struct pool *pool)
 {
     soon__lock_acquire(&pool->lock);
-    bool up = pool->nursery_up;
     pool->nursery_up = false;
     soon__lock_release(&pool->lock);
-    if (up)
-        soon__nursery_close(&pool->nursery);
+    soon__nursery_close(&pool->nursery);
     dismiss_spare(pool);
     soon__lock_acquire(&pool->lock);
     pool->last = pthread_self();

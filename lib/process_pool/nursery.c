@@ -37,11 +37,11 @@ static void set_state(struct soon__nursery *nursery, uint32_t state)
  * library's it leaves. */
 static _Noreturn void live_apart(struct soon__nursery *nursery, pid_t parent)
 {
-    const int keep[] = {nursery->far_fd, nursery->bell};
+    const int keep[] = {nursery->far_fd, nursery->bell, nursery->program};
 
     soon__process_title("soon-nursery");
     if (soon__process_dies_with(parent)) {
-        soon__own_fds_leave(keep, 2);
+        soon__own_fds_leave(keep, 3);
         nursery->fd = -1;
         soon__brood_tend(nursery);
     }
@@ -54,7 +54,7 @@ static void see_it_end(const struct soon__nursery *nursery, pid_t pid)
     struct soon__exit how;
 
     while (soon__process_ended(&how) == 0)
-        if (!soon__process_await(nursery->bell, nursery->far_fd, false)) {
+        if (!soon__process_await(nursery->bell, nursery->far_fd, false, nursery->program)) {
             soon__process_continue(pid);
             break;
         }
@@ -129,8 +129,12 @@ static int furnish(struct soon__nursery *nursery)
     soon__own_fd(nursery->fd);
     soon__own_fd(nursery->far_fd);
     soon__own_fd(nursery->bell);
+    nursery->program = soon__process_open(getpid());
+    if (nursery->program < 0)
+        return nursery->program;
+    soon__own_fd(nursery->program);
     nursery->child = soon__alloc(children_size);
-    if (nursery->method == SOON_START_SPAWN)
+    if (nursery->method == SOON_START_SPAWN && !nursery->spawning)
         nursery->spawning = soon__spawning_new();
     bool all = nursery->child && (nursery->spawning || nursery->method != SOON_START_SPAWN);
     return all ? 0 : -ENOMEM;
@@ -138,12 +142,19 @@ static int furnish(struct soon__nursery *nursery)
 
 static void strip(struct soon__nursery *nursery)
 {
-    soon__spawning_free(nursery->spawning);
     soon__free(nursery->child, children_size);
+    soon__own_fd_close(nursery->program);
     soon__own_fd_close(nursery->bell);
     soon__own_fd_close(nursery->far_fd);
     soon__own_fd_close(nursery->fd);
-    nursery->fd = nursery->far_fd = nursery->bell = -1;
+    nursery->fd = nursery->far_fd = nursery->bell = nursery->program = -1;
+}
+
+static void strip_all(struct soon__nursery *nursery)
+{
+    strip(nursery);
+    soon__spawning_free(nursery->spawning);
+    nursery->spawning = NULL;
 }
 
 /* -EAGAIN as the answer if the twin was killed before it could say more. */
@@ -161,10 +172,9 @@ static int start(struct soon__nursery *nursery)
     return nursery->error;
 }
 
-int soon__nursery_open(struct soon__nursery *nursery)
+static int open_one(struct soon__nursery *nursery)
 {
-    nursery->fd = nursery->far_fd = nursery->bell = -1;
-    nursery->spawning = NULL;
+    nursery->fd = nursery->far_fd = nursery->bell = nursery->program = -1;
     nursery->child = NULL;
     nursery->error = -EAGAIN;
     for (int i = 0; i <= SOON__HELD_PIDFD; i++)
@@ -176,6 +186,15 @@ int soon__nursery_open(struct soon__nursery *nursery)
         error = start(nursery);
     if (error)
         strip(nursery);
+    return error;
+}
+
+int soon__nursery_open(struct soon__nursery *nursery)
+{
+    nursery->spawning = NULL;
+    int error = open_one(nursery);
+    if (error)
+        strip_all(nursery);
     return error;
 }
 
@@ -235,7 +254,7 @@ int soon__nursery_read(struct soon__nursery *nursery, struct soon__report *repor
     return -EPIPE;
 }
 
-void soon__nursery_close(struct soon__nursery *nursery)
+static void end(struct soon__nursery *nursery)
 {
     if (nursery->fd < 0)
         return;
@@ -245,4 +264,17 @@ void soon__nursery_close(struct soon__nursery *nursery)
         soon__process_continue(twin);
     pthread_join(nursery->thread, NULL);
     strip(nursery);
+}
+
+int soon__nursery_reopen(struct soon__nursery *nursery)
+{
+    end(nursery);
+    return open_one(nursery);
+}
+
+void soon__nursery_close(struct soon__nursery *nursery)
+{
+    end(nursery);
+    soon__spawning_free(nursery->spawning);
+    nursery->spawning = NULL;
 }

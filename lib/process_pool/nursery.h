@@ -64,10 +64,12 @@ struct soon__nursery {
     void *arg;
 
     /* Sync: const while it is open */
-    int fd;     /* our end of the socket: readable when there are reports. -1: closed */
-    int far_fd; /* the other end; or -1 */
-    int bell;   /* rings in the nursery when a child of it has ended */
-    struct soon__spawning *spawning; /* SPAWN */
+    int fd;      /* our end of the socket: readable when there are reports. -1: closed */
+    int far_fd;  /* the other end; or -1 */
+    int bell;    /* rings in the nursery when a child of it has ended */
+    int program; /* to see it end also where the system may not send a signal: after the program
+                    has given up rights that its twin keeps */
+    struct soon__spawning *spawning; /* SPAWN; made once, of the environment at that time */
     struct soon__child *child;       /* the nursery's account of its children */
     pthread_t thread;
 
@@ -98,6 +100,10 @@ int soon__nursery_start(struct soon__nursery *nursery, struct soon__berth berth,
  * killed, and its report is FAILED. So a DIED may come for a worker that, as
  * far as the caller knows, never was. */
 int soon__nursery_read(struct soon__nursery *nursery, struct soon__report *report);
+
+/* After gone(), and a read that gave -EPIPE: a new one. As open; after an error
+ * it may be tried again. */
+int soon__nursery_reopen(struct soon__nursery *nursery);
 
 /* Lets the nursery end. Workers that are still there are killed. Returns when
  * its thread is joined: at once, but for what the system takes. */

@@ -84,12 +84,12 @@ static void died(struct pool *pool, const struct soon__report *report)
  * just now. */
 static int reopen(struct pool *pool)
 {
-    int error = soon__nursery_open(&pool->nursery);
+    int error = soon__nursery_reopen(&pool->nursery);
 
     for (int i = 0; i < TRIES && error; i++) {
         soon__futex never = 0;
         soon__futex_wait(&never, 0, soon__now() + (SOON_MS(5) << i));
-        error = soon__nursery_open(&pool->nursery);
+        error = soon__nursery_reopen(&pool->nursery);
     }
     return error;
 }
@@ -102,7 +102,6 @@ static void nursery_gone(struct pool *pool)
     pool->nursery_up = false;
     soon__lock_release(&pool->lock);
     soon__bury_all(pool);
-    soon__nursery_close(&pool->nursery);
     int error = reopen(pool);
     if (!error)
         error = soon__poll_add(pool->poll_fd, pool->nursery.fd, TOKEN_REPORT, false);
