@@ -231,7 +231,9 @@ static bool is_late(const struct seat *seat, const struct entry *entry, const st
         return false;
     if (seat->reason == REASON_TIMEOUT)
         return true;
-    return entry->begun ? soon__now() >= entry->deadline : found->spent > (uint64_t)entry->timeout;
+    /* It may have ended in time, and the program be late. */
+    return found->spent > (uint64_t)entry->timeout &&
+           (!entry->begun || soon__now() >= entry->deadline);
 }
 
 static void drop_value(struct seat *seat, uint32_t position, const struct finding *found)

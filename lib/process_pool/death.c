@@ -215,13 +215,15 @@ void soon__bury_all(struct pool *pool)
     struct soon__exit killed = {.signal = SIGKILL};
 
     count_death(pool, "the nursery, from which workers are started, was killed");
+    soon__lock_acquire(&pool->lock);
     for (unsigned i = 0; i < pool->n_seats; i++) {
         struct seat *seat = pool->seats[i];
-        soon__lock_acquire(&pool->lock);
         soon__seat_doom(seat, REASON_NURSERY, SIGKILL);
         bool taken = seat->phase != SEAT_VACANT;
         soon__lock_release(&pool->lock);
         if (taken)
             soon__bury(seat, killed);
+        soon__lock_acquire(&pool->lock);
     }
+    soon__lock_release(&pool->lock);
 }

@@ -297,11 +297,22 @@ static void hand_out(struct seat *seat, soon_future *f, const soon_task *task)
     settle(entry, f, write_argument(entry, seat->segment, task));
 }
 
+/* Back to the front, as if it had not been popped: ageing counts tasks that
+ * went first, and none has. */
+static void unpop(struct soon_task_queue *queue, const struct soon_task_queue *before,
+                  soon_future *f)
+{
+    soon_task_queue_return(queue, f);
+    for (unsigned i = 0; i < sizeof queue->lane / sizeof *queue->lane; i++)
+        queue->lane[i].passed_over = before->lane[i].passed_over;
+}
+
 void soon__pump(struct pool *pool)
 {
     soon_task task;
 
     while (pool->queue.count && !pool->stopped && !pool->broken && can_take(pool)) {
+        const struct soon_task_queue before = pool->queue;
         soon_future *f = soon_task_queue_pop(&pool->queue);
         if (!soon_future_unclaimed(f)) {
             if (pool->stale)
@@ -312,7 +323,7 @@ void soon__pump(struct pool *pool)
         soon_future_task(f, &task);
         struct seat *seat = seat_for(pool, &task);
         if (!seat) {
-            soon_task_queue_return(&pool->queue, f);
+            unpop(&pool->queue, &before, f);
             return;
         }
         hand_out(seat, f, &task);

@@ -215,6 +215,18 @@ static bool sleep_well(struct pool *pool)
 
 /* ---- the end ---- */
 
+/* What is still in flight is being cancelled, or run by its submitter, which
+ * may take its time: then it is looked at again at each tick. */
+static bool is_drained(struct pool *pool)
+{
+    if (soon_executor_drain(&pool->ex, soon__now() + SOON_MS(1)) == 0)
+        return true;
+    soon__lock_acquire(&pool->lock);
+    pool->lively = true;
+    soon__lock_release(&pool->lock);
+    return false;
+}
+
 /* Nothing is queued or handed out, and nothing will come. */
 static bool is_over(struct pool *pool)
 {
@@ -222,10 +234,10 @@ static bool is_over(struct pool *pool)
     bool quiet = pool->closing && !pool->queue.count && !pool->busy;
     unsigned n = pool->n_workers;
     soon__lock_release(&pool->lock);
-    if (!quiet || n == 0)
-        return quiet && soon_executor_drain(&pool->ex, SOON_FOREVER) == 0;
-    /* What is still in flight is being cancelled, or run by its submitter. */
-    soon_executor_drain(&pool->ex, SOON_FOREVER);
+    if (!quiet || !is_drained(pool))
+        return false;
+    if (n == 0)
+        return true;
     soon__lock_acquire(&pool->lock);
     for (unsigned i = 0; i < pool->n_seats; i++)
         soon__seat_finish(pool->seats[i]);
@@ -342,11 +354,12 @@ static void flush_leftovers(struct pool *pool)
 static enum stage lead(struct pool *pool)
 {
     bool reports = true;
+    unsigned passes = 0;
 
     for (;;) {
         soon__lock_acquire(&pool->collecting);
         bool any = soon__collect(pool);
-        if (reports)
+        if (reports || ++passes % 16 == 0) /* births and deaths also when there is no rest */
             any |= soon__read_reports(pool);
         soon__lock_release(&pool->collecting);
         look(pool);

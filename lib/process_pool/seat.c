@@ -213,6 +213,7 @@ static int furnish(struct seat *seat, int fds[SOON__BORN_FDS])
     int fd = fds[SOON__FD_CHANNEL] = soon__shm_new("soon-channel", SOON__CHANNEL_SIZE);
     if (fd < 0)
         return fd;
+    soon__own_fd(fd);
     int error = map_segment(fd, &seat->segment);
     if (error)
         return error;
@@ -283,8 +284,12 @@ int soon__seat_open(struct pool *pool, struct seat **out)
     pool->n_workers++;
     pool->mapped += SOON__CHANNEL_SIZE;
     if (pool->initializer)
-        soon__give_errand(seat, SOON__ERRAND_INITIALIZE);
+        error = soon__give_errand(seat, SOON__ERRAND_INITIALIZE);
     soon__seat_sort(seat);
+    if (error) { /* without it there is no worker */
+        soon__seat_doom(seat, REASON_KILLED, SIGKILL);
+        return error;
+    }
     *out = seat;
     return 0;
 }
@@ -305,7 +310,7 @@ void soon__seat_doom(struct seat *seat, enum seat_reason reason, int signal)
         return;
     if (seat->pidfd >= 0)
         soon__process_signal(seat->pidfd, signal);
-    else
+    else if (seat->signal != SIGKILL)
         seat->signal = signal;
 }
 

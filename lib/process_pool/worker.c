@@ -8,6 +8,7 @@
 
 #include "os/clock.h"
 #include "os/event.h"
+#include "os/own_fd.h"
 #include "os/process.h"
 #include "os/shm.h"
 #include "os/spin.h"
@@ -248,6 +249,8 @@ static bool move_in(struct soon__post *post, const int fds[3])
     };
     for (int i = 0; i < SOON__RING; i++)
         post->kept[i] = -1;
+    soon__own_fd(post->bell); /* not for workers of a pool that a task makes */
+    soon__own_fd(post->parcels);
     return memory != NULL;
 }
 
