@@ -7,6 +7,7 @@
 t_programs = \
 	t/test_lock \
 	t/test_cpus \
+	t/test_thread \
 	t/test_task_queue \
 	t/test_future \
 	t/test_result \
@@ -26,16 +27,38 @@ t_programs = \
 	t/test_imap \
 	t/test_imap_end \
 	t/test_backend \
+	t/test_remote \
+	t/test_function \
 	t/test_timeout \
 	t/test_deadlock \
 	t/test_alloc \
 	t/test_fork \
+	t/test_process \
+	t/test_nursery \
+	t/test_process_pool \
+	t/test_process_inside \
+	t/test_process_workers \
+	t/test_process_crash \
+	t/test_process_broken \
+	t/test_process_timeout \
+	t/test_process_kill \
+	t/test_process_queue \
+	t/test_process_end \
+	t/test_process_payload \
+	t/test_process_lent \
+	t/test_process_host \
+	t/test_process_fork \
+	t/test_process_orphans \
+	t/test_process_hostile \
+	t/test_process_lies \
+	t/test_process_spawn \
+	t/test_process_alloc \
 	t/test_regressions
 
 if HAVE_CHECK
 
 check_LTLIBRARIES += t/libsupport.la
-check_PROGRAMS += $(t_programs)
+check_PROGRAMS += $(t_programs) t/forgetful
 TESTS += $(t_programs)
 
 # AM_CPPFLAGS leads to lib/: the tests look inside.
@@ -43,7 +66,8 @@ t_cppflags = $(AM_CPPFLAGS) -DSOON_INJECT=1
 t_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 t_ldadd = t/libsupport.la lib/libsoon-test.la $(CHECK_LIBS)
 
-t_libsupport_la_SOURCES = t/support.h t/support.c t/tasks.c \
+t_libsupport_la_SOURCES = t/support.h t/support.c t/tasks.c t/shared.c \
+	t/leftovers.h t/leftovers.c t/process_pool.h t/process_pool.c \
 	t/backends.h t/backends.c t/custom_backend.c
 t_libsupport_la_CPPFLAGS = $(t_cppflags)
 t_libsupport_la_CFLAGS = $(t_cflags)
@@ -57,6 +81,11 @@ t_test_cpus_SOURCES = t/test_cpus.c
 t_test_cpus_CPPFLAGS = $(t_cppflags)
 t_test_cpus_CFLAGS = $(t_cflags)
 t_test_cpus_LDADD = $(t_ldadd)
+
+t_test_thread_SOURCES = t/test_thread.c
+t_test_thread_CPPFLAGS = $(t_cppflags)
+t_test_thread_CFLAGS = $(t_cflags)
+t_test_thread_LDADD = $(t_ldadd)
 
 t_test_task_queue_SOURCES = t/test_task_queue.c
 t_test_task_queue_CPPFLAGS = $(t_cppflags)
@@ -154,6 +183,43 @@ t_test_backend_CPPFLAGS = $(t_cppflags)
 t_test_backend_CFLAGS = $(t_cflags)
 t_test_backend_LDADD = $(t_ldadd)
 
+t_test_remote_SOURCES = t/test_remote.c t/remote_cases.h t/remote_answer.c \
+	t/remote_submit.c t/remote_call.c t/remote_map.c t/remote_race.c t/far.h t/far.c
+t_test_remote_CPPFLAGS = $(t_cppflags)
+t_test_remote_CFLAGS = $(t_cflags)
+t_test_remote_LDADD = $(t_ldadd)
+
+t_test_function_SOURCES = t/test_function.c t/function_cases.h \
+	t/function_loading.c t/function_elsewhere.c
+t_test_function_CPPFLAGS = $(t_cppflags)
+t_test_function_CFLAGS = $(t_cflags)
+t_test_function_LDADD = $(t_ldadd)
+EXTRA_t_test_function_DEPENDENCIES = $(t_function_libraries)
+
+# Libraries that test_function loads and unloads, looked for beside the program.
+# Not libtool's: each is one plain file, and the linker's options count.
+t_function_libraries = \
+	t/function_one.so \
+	t/function_two.so \
+	t/function_bare_one.so \
+	t/function_bare_two.so
+
+t_function_link = $(AM_V_CCLD)$(MKDIR_P) t && $(CC) $(t_cppflags) $(CPPFLAGS) \
+	$(t_cflags) $(CFLAGS) -fPIC -shared $(AM_LDFLAGS) $(LDFLAGS) -o $@ \
+	$(srcdir)/t/function_library.c
+
+t/function_one.so: t/function_library.c
+	$(t_function_link) -DNUMBER=41 -Wl,--build-id
+t/function_two.so: t/function_library.c
+	$(t_function_link) -DNUMBER=42 -Wl,--build-id
+t/function_bare_one.so: t/function_library.c
+	$(t_function_link) -DNUMBER=41 -Wl,--build-id=none
+t/function_bare_two.so: t/function_library.c
+	$(t_function_link) -DNUMBER=42 -Wl,--build-id=none
+
+CLEANFILES += $(t_function_libraries)
+EXTRA_DIST += t/function_library.c
+
 t_test_timeout_SOURCES = t/test_timeout.c
 t_test_timeout_CPPFLAGS = $(t_cppflags)
 t_test_timeout_CFLAGS = $(t_cflags)
@@ -173,6 +239,114 @@ t_test_fork_SOURCES = t/test_fork.c
 t_test_fork_CPPFLAGS = $(t_cppflags)
 t_test_fork_CFLAGS = $(t_cflags)
 t_test_fork_LDADD = $(t_ldadd)
+
+t_test_process_SOURCES = t/test_process.c t/process_cases.h \
+	t/process_twin.c t/process_shm.c t/process_packet.c
+t_test_process_CPPFLAGS = $(t_cppflags)
+t_test_process_CFLAGS = $(t_cflags)
+t_test_process_LDADD = $(t_ldadd)
+
+t_test_nursery_SOURCES = t/test_nursery.c t/nursery_cases.h \
+	t/nursery_host.c t/nursery_trouble.c t/puppet.h t/puppet.c
+t_test_nursery_CPPFLAGS = $(t_cppflags)
+t_test_nursery_CFLAGS = $(t_cflags)
+t_test_nursery_LDADD = $(t_ldadd)
+
+t_test_process_pool_SOURCES = t/test_process_pool.c
+t_test_process_pool_CPPFLAGS = $(t_cppflags)
+t_test_process_pool_CFLAGS = $(t_cflags)
+t_test_process_pool_LDADD = $(t_ldadd)
+
+t_test_process_inside_SOURCES = t/test_process_inside.c
+t_test_process_inside_CPPFLAGS = $(t_cppflags)
+t_test_process_inside_CFLAGS = $(t_cflags)
+t_test_process_inside_LDADD = $(t_ldadd)
+
+t_test_process_workers_SOURCES = t/test_process_workers.c
+t_test_process_workers_CPPFLAGS = $(t_cppflags)
+t_test_process_workers_CFLAGS = $(t_cflags)
+t_test_process_workers_LDADD = $(t_ldadd)
+
+t_test_process_crash_SOURCES = t/test_process_crash.c
+t_test_process_crash_CPPFLAGS = $(t_cppflags)
+t_test_process_crash_CFLAGS = $(t_cflags)
+t_test_process_crash_LDADD = $(t_ldadd)
+
+t_test_process_broken_SOURCES = t/test_process_broken.c
+t_test_process_broken_CPPFLAGS = $(t_cppflags)
+t_test_process_broken_CFLAGS = $(t_cflags)
+t_test_process_broken_LDADD = $(t_ldadd)
+
+t_test_process_timeout_SOURCES = t/test_process_timeout.c
+t_test_process_timeout_CPPFLAGS = $(t_cppflags)
+t_test_process_timeout_CFLAGS = $(t_cflags)
+t_test_process_timeout_LDADD = $(t_ldadd)
+
+t_test_process_kill_SOURCES = t/test_process_kill.c
+t_test_process_kill_CPPFLAGS = $(t_cppflags)
+t_test_process_kill_CFLAGS = $(t_cflags)
+t_test_process_kill_LDADD = $(t_ldadd)
+
+t_test_process_queue_SOURCES = t/test_process_queue.c
+t_test_process_queue_CPPFLAGS = $(t_cppflags)
+t_test_process_queue_CFLAGS = $(t_cflags)
+t_test_process_queue_LDADD = $(t_ldadd)
+
+t_test_process_end_SOURCES = t/test_process_end.c
+t_test_process_end_CPPFLAGS = $(t_cppflags)
+t_test_process_end_CFLAGS = $(t_cflags)
+t_test_process_end_LDADD = $(t_ldadd)
+
+t_test_process_payload_SOURCES = t/test_process_payload.c t/payload.h t/payload.c
+t_test_process_payload_CPPFLAGS = $(t_cppflags)
+t_test_process_payload_CFLAGS = $(t_cflags)
+t_test_process_payload_LDADD = $(t_ldadd)
+
+t_test_process_lent_SOURCES = t/test_process_lent.c t/payload.h t/payload.c
+t_test_process_lent_CPPFLAGS = $(t_cppflags)
+t_test_process_lent_CFLAGS = $(t_cflags)
+t_test_process_lent_LDADD = $(t_ldadd)
+
+t_test_process_host_SOURCES = t/test_process_host.c
+t_test_process_host_CPPFLAGS = $(t_cppflags)
+t_test_process_host_CFLAGS = $(t_cflags)
+t_test_process_host_LDADD = $(t_ldadd)
+
+t_test_process_fork_SOURCES = t/test_process_fork.c
+t_test_process_fork_CPPFLAGS = $(t_cppflags)
+t_test_process_fork_CFLAGS = $(t_cflags)
+t_test_process_fork_LDADD = $(t_ldadd)
+
+t_test_process_orphans_SOURCES = t/test_process_orphans.c
+t_test_process_orphans_CPPFLAGS = $(t_cppflags)
+t_test_process_orphans_CFLAGS = $(t_cflags)
+t_test_process_orphans_LDADD = $(t_ldadd)
+
+t_test_process_hostile_SOURCES = t/test_process_hostile.c t/hostile.h t/hostile.c
+t_test_process_hostile_CPPFLAGS = $(t_cppflags)
+t_test_process_hostile_CFLAGS = $(t_cflags)
+t_test_process_hostile_LDADD = $(t_ldadd)
+
+t_test_process_lies_SOURCES = t/test_process_lies.c t/hostile.h t/hostile.c
+t_test_process_lies_CPPFLAGS = $(t_cppflags)
+t_test_process_lies_CFLAGS = $(t_cflags)
+t_test_process_lies_LDADD = $(t_ldadd)
+
+t_test_process_spawn_SOURCES = t/test_process_spawn.c
+t_test_process_spawn_CPPFLAGS = $(t_cppflags)
+t_test_process_spawn_CFLAGS = $(t_cflags)
+t_test_process_spawn_LDADD = $(t_ldadd)
+
+t_test_process_alloc_SOURCES = t/test_process_alloc.c
+t_test_process_alloc_CPPFLAGS = $(t_cppflags)
+t_test_process_alloc_CFLAGS = $(t_cflags)
+t_test_process_alloc_LDADD = $(t_ldadd)
+
+# Run by test_process_spawn, which finds it beside itself.
+t_forgetful_SOURCES = t/forgetful.c
+t_forgetful_CPPFLAGS = $(t_cppflags)
+t_forgetful_CFLAGS = $(t_cflags)
+t_forgetful_LDADD = lib/libsoon-test.la
 
 t_test_regressions_SOURCES = t/test_regressions.c t/regressions.h \
 	t/regressions_core.c t/regressions_map.c

@@ -9,6 +9,28 @@ static int make_thread_pool(unsigned workers, soon_executor **out)
     return soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = workers}, out);
 }
 
+static int make_process_pool(int method, unsigned workers, soon_executor **out)
+{
+    const soon_process_pool_options options = {.max_workers = workers, .start_method = method};
+
+    return soon_process_pool_new(&options, out);
+}
+
+static int make_forkserver(unsigned workers, soon_executor **out)
+{
+    return make_process_pool(SOON_START_FORKSERVER, workers, out);
+}
+
+static int make_fork(unsigned workers, soon_executor **out)
+{
+    return make_process_pool(SOON_START_FORK, workers, out);
+}
+
+static int make_spawn(unsigned workers, soon_executor **out)
+{
+    return make_process_pool(SOON_START_SPAWN, workers, out);
+}
+
 static int make_inline(unsigned workers, soon_executor **out)
 {
     (void)workers;
@@ -44,26 +66,42 @@ static void drive_loop(soon_executor *ex, struct gate stop)
     }
 }
 
+enum { ORDINARY = TRAIT_DEFERS | TRAIT_LOCAL | TRAIT_THREADS };
+
 static const struct backend backends[] = {
-    {"thread_pool", 1, TRAIT_DEFERS | TRAIT_LOCAL, make_thread_pool, NULL},
-    {"thread_pool", 2, TRAIT_DEFERS | TRAIT_LOCAL, make_thread_pool, NULL},
-    {"thread_pool", 4, TRAIT_DEFERS | TRAIT_LOCAL, make_thread_pool, NULL},
-    {"inline", 1, TRAIT_LOCAL, make_inline, NULL},
-    {"loop", 1, TRAIT_DEFERS | TRAIT_LOCAL, make_loop, drive_loop},
-    {"custom", 1, TRAIT_DEFERS | TRAIT_LOCAL, make_custom, NULL},
+    {"thread_pool", 1, ORDINARY, make_thread_pool, NULL},
+    {"thread_pool", 2, ORDINARY, make_thread_pool, NULL},
+    {"thread_pool", 4, ORDINARY, make_thread_pool, NULL},
+    {"inline", 1, TRAIT_LOCAL | TRAIT_THREADS, make_inline, NULL},
+    {"loop", 1, ORDINARY, make_loop, drive_loop},
+    {"custom", 1, ORDINARY, make_custom, NULL},
+    {"process_pool", 1, TRAIT_DEFERS, make_forkserver, NULL},
+    {"process_pool", 2, TRAIT_DEFERS, make_forkserver, NULL},
+    {"process_pool", 1, TRAIT_DEFERS, make_fork, NULL},
+    {"process_pool", 2, TRAIT_DEFERS, make_fork, NULL},
+    {"process_pool", 1, TRAIT_DEFERS | TRAIT_THREADS, make_spawn, NULL},
+    {"process_pool", 2, TRAIT_DEFERS | TRAIT_THREADS, make_spawn, NULL},
 };
 
 enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
 
 static unsigned all_traits(const struct backend *backend)
 {
-    return backend->traits | (backend->workers > 1 ? TRAIT_PAIR : TRAIT_SINGLE);
+    return backend->traits | (backend->workers > 1 ? TRAIT_PAIR : TRAIT_SINGLE) |
+           (forked_may_start_threads() ? TRAIT_THREADS : 0);
+}
+
+/* valgrind knows no process that shares its parent's memory, and t/gates/valgrind
+ * says that process pools are left out for it. */
+static bool can_run_here(const struct backend *backend)
+{
+    return !running_on_valgrind() || strcmp(backend->name, "process_pool") != 0;
 }
 
 void add_over_backends(TCase *tc, const TTest *test, unsigned traits)
 {
     for (int i = 0; i < BACKEND_COUNT; i++)
-        if ((all_traits(&backends[i]) & traits) == traits)
+        if (can_run_here(&backends[i]) && (all_traits(&backends[i]) & traits) == traits)
             tcase_add_loop_test(tc, test, i, i + 1);
 }
 

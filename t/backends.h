@@ -10,16 +10,17 @@
 
 /* What a test may need of a backend. */
 enum {
-    TRAIT_DEFERS = 1, /* submit returns before the task has run */
-    TRAIT_LOCAL = 2,  /* tasks share the test's memory; callbacks can run there */
-    TRAIT_PAIR = 4,   /* two tasks can run at once */
-    TRAIT_SINGLE = 8, /* no two tasks ever run at once */
+    TRAIT_DEFERS = 1,   /* submit returns before the task has run */
+    TRAIT_LOCAL = 2,    /* tasks share the test's memory; callbacks can run there */
+    TRAIT_PAIR = 4,     /* two tasks can run at once */
+    TRAIT_SINGLE = 8,   /* no two tasks ever run at once */
+    TRAIT_THREADS = 16, /* tasks may start threads, also under the thread sanitizer */
 };
 
 struct backend {
     const char *name; /* what soon_executor_backend() says */
     unsigned workers; /* tasks that can run at once */
-    unsigned traits;  /* DEFERS and LOCAL; the others follow from workers */
+    unsigned traits;  /* DEFERS, LOCAL and THREADS; the others follow from workers */
     int (*make)(unsigned workers, soon_executor **out);
     void (*drive)(soon_executor *ex, struct gate stop); /* in a thread of the rig, or NULL */
 };

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Signals between a test and its tasks are eventfds in semaphore mode: they
- * work in threads and in forked processes alike, their numbers can travel by
- * value, and the sanitizers know what a read and a write of one order.
+ * work in threads and in other processes alike, their numbers can travel by
+ * value, and the sanitizers know what a read and a write of one order. They are
+ * not closed on exec, so that spawned workers have them too.
  */
 #include "support.h"
+
+#include "leftovers.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -13,7 +16,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -32,17 +34,17 @@
 #ifndef __has_feature
 #define __has_feature(feature) 0
 #endif
-#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__ || \
-    __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define SANITIZED 1
+#if defined __SANITIZE_THREAD__ || __has_feature(thread_sanitizer)
+#define THREAD_SANITIZED 1
 #else
-#define SANITIZED 0
+#define THREAD_SANITIZED 0
 #endif
 #if defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
 #define ADDRESS_SANITIZED 1
 #else
 #define ADDRESS_SANITIZED 0
 #endif
+#define SANITIZED (THREAD_SANITIZED || ADDRESS_SANITIZED)
 
 /* Seconds a test may take, before CK_TIMEOUT_MULTIPLIER. The busiest take one
  * on a free machine. */
@@ -98,8 +100,16 @@ static void watchdog_on(void)
     alarm(TEST_SECONDS * env_number("CK_TIMEOUT_MULTIPLIER", 1));
 }
 
-static void watchdog_off(void)
+static void test_begin(void)
 {
+    watchdog_on();
+    shared_page_clear();
+    leftovers_begin();
+}
+
+static void test_end(void)
+{
+    leftovers_end();
     alarm(0);
 }
 
@@ -108,15 +118,21 @@ TCase *test_case(Suite *suite, const char *name)
     TCase *tc = tcase_create(name);
 
     tcase_set_timeout(tc, TEST_SECONDS + 5);
-    tcase_add_checked_fixture(tc, watchdog_on, watchdog_off);
+    tcase_add_checked_fixture(tc, test_begin, test_end);
     suite_add_tcase(suite, tc);
     return tc;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    SRunner *runner = srunner_create(test_suite());
+    SRunner *runner;
     int failed;
+
+    /* In a spawned worker the second one does not return. */
+    shared_begin();
+    REQUIRE(soon_init(argc, argv) == 0);
+    leftovers_of_orphans();
+    runner = srunner_create(test_suite());
 
     /* Check forks each test unless CK_FORK=no; CK_VERBOSITY is normal unless
      * set. */
@@ -149,7 +165,7 @@ void sleep_ns(soon_ns duration)
 
 static int tokens_make(void)
 {
-    int fd = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK);
 
     REQUIRE(fd >= 0);
     return fd;
@@ -234,20 +250,6 @@ void bell_await(struct bell bell, unsigned rings)
 bool bell_rings_within(struct bell bell, soon_ns timeout)
 {
     return tokens_take(bell.fd, timeout);
-}
-
-void *shared_new(size_t size)
-{
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, (off_t)0);
-
-    REQUIRE(memory != MAP_FAILED);
-    return memory;
-}
-
-void shared_free(void *memory, size_t size)
-{
-    REQUIRE(munmap(memory, size) == 0);
 }
 
 /* ---- helper threads ---- */
@@ -371,6 +373,21 @@ size_t resident_bytes(void)
     REQUIRE(fscanf(file, "%lu %lu", &pages, &resident) == 2);
     fclose(file);
     return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+bool running_on_valgrind(void)
+{
+    return RUNNING_ON_VALGRIND;
+}
+
+unsigned resident_factor(void)
+{
+    return THREAD_SANITIZED ? 6 : 1;
+}
+
+bool forked_may_start_threads(void)
+{
+    return !THREAD_SANITIZED;
 }
 
 bool memory_is_watched(void)

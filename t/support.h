@@ -5,10 +5,12 @@
  *
  * A test program defines test_suite(); main() is in support.c.
  *
- * Tasks may run in another process one day, so what a test shares with them
- * lives in the kernel (gates and bells) or in a shared mapping, and travels
- * by value in the task's argument. All of it has to be made before the
- * executor is: a worker process inherits it then.
+ * Tasks may run in another process, so what a test shares with them lives in
+ * the kernel (gates and bells) or in a shared mapping, and travels by value in
+ * the task's argument, or through shared_page(). All of it has to be made
+ * before the executor is: a worker process inherits it then. A spawned one is
+ * another run of the program, which finds in its static variables only what
+ * every run of the program puts there.
  *
  * ck_assert() belongs to the test's own thread. Helper threads, tasks and
  * callbacks use REQUIRE().
@@ -31,7 +33,8 @@
 Suite *test_suite(void);
 
 /* A new case in suite, under a watchdog that also works with CK_FORK=no. The
- * limit is scaled by CK_TIMEOUT_MULTIPLIER. */
+ * limit is scaled by CK_TIMEOUT_MULTIPLIER. A test fails that leaves a process,
+ * a descriptor or shared memory behind (leftovers.h). */
 TCase *test_case(Suite *suite, const char *name);
 
 /* n divided by SOON_TEST_SCALE, at least 1. Unless it is set, the divisor is
@@ -83,9 +86,20 @@ void bell_ring(struct bell bell);
 void bell_await(struct bell bell, unsigned rings);
 bool bell_rings_within(struct bell bell, soon_ns timeout); /* uses up one ring if so */
 
-/* Zeroed memory that worker processes made later share. */
+/* ---- memory shared with worker processes: shared.c ---- */
+
+/* Zeroed memory that worker processes made later share, at the same address. */
 void *shared_new(size_t size);
 void shared_free(void *memory, size_t size);
+
+/* SHARED_PAGE bytes of it that are always there, so that tasks find them
+ * without an argument. Zero when a test begins. */
+enum { SHARED_PAGE = 4096 };
+void *shared_page(void);
+
+/* For main(): maps what a spawned worker shares, or makes the page. */
+void shared_begin(void);
+void shared_page_clear(void);
 
 /* ---- helper threads ---- */
 
@@ -119,12 +133,20 @@ void race(void (*one)(void *data), void (*other)(void *data), void *data);
 /* CPU time of this process so far. */
 soon_ns cpu_ns(void);
 
-/* Bytes of memory this process has resident. */
+/* Bytes of memory this process has resident, and how many of them there are for
+ * each byte that is used: more than one where memory has a shadow. */
 size_t resident_bytes(void);
+unsigned resident_factor(void);
 
 /* True where running memory is watched over (valgrind, address sanitizer), so
  * that freed memory stays resident and misuse ends otherwise than in abort. */
 bool memory_is_watched(void);
+
+bool running_on_valgrind(void);
+
+/* False under the thread sanitizer, which cannot follow threads that the child
+ * of a threaded process starts. */
+bool forked_may_start_threads(void);
 
 /* misuse(data), run in a child process, aborts with one sentence on stderr. */
 void assert_aborts(void (*misuse)(void *data), void *data);

@@ -424,7 +424,8 @@ Suite *test_suite(void)
 
     add_over_backends(stopping, a_task_nobody_cancelled_is_not_cancelled, 0);
     add_over_backends(stopping, it_learns_of_cancel_though_its_future_is_not_held, TRAIT_DEFERS);
-    add_over_backends(stopping, a_helper_thread_of_the_task_may_ask_too, TRAIT_DEFERS);
+    add_over_backends(stopping, a_helper_thread_of_the_task_may_ask_too,
+                      TRAIT_DEFERS | TRAIT_THREADS);
 
     add_over_backends(progress, progress_is_what_the_task_said_last, 0);
     add_over_backends(progress, a_reader_never_mixes_two_reports, TRAIT_DEFERS);

@@ -29,19 +29,6 @@ static void forgive_lost_threads(void)
 #endif
 }
 
-/* The thread sanitizer cannot follow threads that the child of a threaded
- * process starts: there a fresh executor is one without threads. */
-#ifdef __SANITIZE_THREAD__
-#define CHILD_THREADS 0
-#elif defined __has_feature
-#if __has_feature(thread_sanitizer)
-#define CHILD_THREADS 0
-#endif
-#endif
-#ifndef CHILD_THREADS
-#define CHILD_THREADS 1
-#endif
-
 /* ---- what is inherited ---- */
 
 static struct {
@@ -255,7 +242,7 @@ static void a_fresh_pool_works(void)
     soon_executor *ex;
     soon_future *late;
 
-    if (!CHILD_THREADS)
+    if (!forked_may_start_threads())
         return;
     REQUIRE(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 2}, &ex) == 0);
     square_on(ex, false);

@@ -26,28 +26,32 @@ static int numbers_next(void *source, const void **item, size_t *len)
 }
 
 /* What the tasks of a test share, made before the executor. */
-static struct {
+struct shared {
     struct hold hold;
-    shared_count *ran;
-} shared;
+    shared_count ran;
+};
+
+static struct shared *shared(void)
+{
+    return shared_page();
+}
 
 static void shared_up(void)
 {
-    shared.hold = hold_make();
-    shared.ran = shared_new(sizeof *shared.ran);
+    shared()->hold = hold_make();
+    atomic_store(&shared()->ran, 0);
 }
 
 static void shared_down(void)
 {
-    hold_free(&shared.hold);
-    shared_free(shared.ran, sizeof *shared.ran);
+    hold_free(&shared()->hold);
 }
 
 static int task_held(soon_call *call, const void *arg, size_t arg_len)
 {
-    bell_ring(shared.hold.started);
-    gate_pass(shared.hold.release);
-    atomic_fetch_add(shared.ran, 1);
+    bell_ring(shared()->hold.started);
+    gate_pass(shared()->hold.release);
+    atomic_fetch_add(&shared()->ran, 1);
     return soon_return(call, arg, arg_len);
 }
 
@@ -55,7 +59,7 @@ static int task_stop_when_asked(soon_call *call, const void *arg, size_t arg_len
 {
     (void)arg;
     (void)arg_len;
-    bell_ring(shared.hold.started);
+    bell_ring(shared()->hold.started);
     while (!soon_call_cancelled(call))
         sched_yield();
     return 0;
@@ -82,10 +86,10 @@ START_TEST(past_its_timeout_next_says_so_and_then_it_is_over)
         ck_assert_int_eq(soon_imap_next(it, &value, &len), -ETIMEDOUT);
         ck_assert_int_ge(now_ns() - start, SOON_MS(20));
         ck_assert_int_eq(soon_imap_next(it, &value, &len), 0);
-        gate_open(shared.hold.release);
+        gate_open(shared()->hold.release);
         soon_imap_free(it);
         assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
-        ck_assert_uint_le(*shared.ran, rig.backend->workers);
+        ck_assert_uint_le(shared()->ran, rig.backend->workers);
         rig_down(&rig);
         shared_down();
     }
@@ -142,11 +146,11 @@ START_TEST(free_cancels_what_has_not_run_and_waits_for_nothing)
     shared_up();
     rig_up(&rig, _i);
     assert_ok(soon_imap_new(rig.ex, task_held, numbers_next, &source, &options, &it));
-    bell_await(shared.hold.started, rig.backend->workers);
+    bell_await(shared()->hold.started, rig.backend->workers);
     soon_imap_free(it);
-    gate_open(shared.hold.release);
+    gate_open(shared()->hold.release);
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
-    ck_assert_uint_eq(*shared.ran, rig.backend->workers);
+    ck_assert_uint_eq(shared()->ran, rig.backend->workers);
     rig_down(&rig);
     shared_down();
 }
@@ -161,7 +165,7 @@ START_TEST(free_asks_what_runs_to_stop)
     shared_up();
     rig_up(&rig, _i);
     assert_ok(soon_imap_new(rig.ex, task_stop_when_asked, numbers_next, &source, &options, &it));
-    bell_await(shared.hold.started, 1);
+    bell_await(shared()->hold.started, 1);
     soon_imap_free(it);
     rig_down(&rig);
     shared_down();
@@ -244,14 +248,18 @@ static void read_to_the_end(void *data)
     atomic_fetch_add(&r->ends, 1);
 }
 
-static struct readers *readers_of_tasks;
+/* Where the tasks find it. */
+static struct readers **readers_of_tasks(void)
+{
+    return shared_page();
+}
 
 static int task_mark(soon_call *call, const void *arg, size_t arg_len)
 {
     int n;
 
     memcpy(&n, arg, sizeof n);
-    atomic_fetch_add(&readers_of_tasks->came_out[n], 1);
+    atomic_fetch_add(&(*readers_of_tasks())->came_out[n], 1);
     return soon_return(call, arg, arg_len);
 }
 
@@ -263,7 +271,7 @@ START_TEST(threads_take_turns_and_all_see_the_end)
     struct readers *r = shared_new(sizeof *r);
     struct rig rig;
 
-    readers_of_tasks = r;
+    *readers_of_tasks() = r;
     rig_up(&rig, _i);
     assert_ok(soon_imap_new(rig.ex, task_mark, numbers_next, &source, &options, &r->it));
     for (int i = 0; i < READERS; i++)

@@ -76,9 +76,8 @@ const volatile bool *soon__process_mark(void)
 
 bool soon__process_dies_with(pid_t parent)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The signal comes only for a parent that ends from here on. */
-    return getppid() == parent;
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
 }
 
 void soon__process_own_group(pid_t child)

@@ -38,12 +38,21 @@ size_t soon__process_twin_stack(void);
  * a negative errno. */
 pid_t soon__process_fork(void);
 
+/* A program to be executed. */
+struct soon__program {
+    const char *path;
+    char *const *argv, *const *envp;
+    const int *keep; /* descriptors that it is to have although they are close-on-exec */
+    unsigned n_keep;
+    void (*prepare)(void *arg); /* or NULL: run in the new process, in memory that it shares, before
+                                   it executes the program; calls nothing that takes a lock */
+    void *arg;
+};
+
 /* A child that executes a program, tied to us and with a process group of its
  * own. It inherits a mask that blocks every signal, which the calling thread
- * must have, and of the descriptors that are close-on-exec keep[0..n). Its pid,
- * or a negative errno, also that of execve(2). */
-pid_t soon__process_spawn(const char *path, char *const argv[], char *const envp[], const int *keep,
-                          unsigned n);
+ * must have. Its pid, or a negative errno, also that of execve(2). */
+pid_t soon__process_spawn(const struct soon__program *program);
 
 /* In a new process that is to work: ties it to its parent, and gives it a
  * process group of its own and plain signals. Those that the program handles
@@ -55,7 +64,8 @@ bool soon__process_settle(pid_t parent);
 void soon__process_own_group(pid_t child);
 
 /* Has the calling process killed as soon as the thread of its parent that made
- * it is gone. False: parent, which it had when it was made, is gone already. */
+ * it is gone. False: it cannot be, or parent, which it had when it was made, is
+ * gone already. */
 bool soon__process_dies_with(pid_t parent);
 
 /* Blocks every signal in the calling thread; what was blocked before. */

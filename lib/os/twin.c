@@ -76,13 +76,14 @@ static int live(void *arg)
     return 0;
 }
 
-/* It is not waited for by any wait that leaves out __WALL and __WCLONE, as the
- * program's do. One that does not may have reaped it already. */
+/* No wait of the program's sees it, unless that asks for __WALL or __WCLONE and
+ * so has reaped it already. The number may then be somebody else's, but a child
+ * of the usual kind is none that this one sees. */
 static void reap(pid_t pid)
 {
     siginfo_t info;
 
-    while (waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | __WCLONE) < 0 && errno == EINTR)
         ;
 }
 
@@ -106,12 +107,8 @@ int soon__process_twin(void (*run)(void *arg), void *arg, _Atomic pid_t *pid)
 
 /* ---- a child on its way to execute a program ---- */
 
-struct program {
-    const char *path;
-    char *const *argv;
-    char *const *envp;
-    const int *keep;
-    unsigned n;
+struct execution {
+    const struct soon__program *program;
     pid_t parent;
     int error; /* why it does not run; nobody writes it who goes on */
 };
@@ -120,37 +117,38 @@ struct program {
  * finds there. */
 static int execute(void *arg)
 {
-    struct program *program = arg;
+    struct execution *execution = arg;
+    const struct soon__program *program = execution->program;
 
-    if (!soon__process_dies_with(program->parent))
+    if (!soon__process_dies_with(execution->parent))
         return 0;
     soon__process_own_group(0);
-    for (unsigned i = 0; i < program->n; i++)
+    for (unsigned i = 0; i < program->n_keep; i++)
         if (fcntl(program->keep[i], F_SETFD, 0) < 0) {
-            program->error = -errno;
+            execution->error = -errno;
             return 0;
         }
+    if (program->prepare)
+        program->prepare(program->arg);
     execve(program->path, program->argv, program->envp);
-    program->error = -errno;
+    execution->error = -errno;
     return 0;
 }
 
-pid_t soon__process_spawn(const char *path, char *const argv[], char *const envp[], const int *keep,
-                          unsigned n)
+pid_t soon__process_spawn(const struct soon__program *program)
 {
-    struct program program = {
-        .path = path, .argv = argv, .envp = envp, .keep = keep, .n = n, .parent = getpid()};
+    struct execution execution = {.program = program, .parent = getpid()};
     siginfo_t info;
 
     if (soon__inject(SOON__INJECT_FORK))
         return -EAGAIN;
     /* CLONE_VFORK: returns when it has executed the program, or ended. */
-    pid_t pid = clone(execute, stack_below(), CLONE_VM | CLONE_VFORK | SIGCHLD, &program);
+    pid_t pid = clone(execute, stack_below(), CLONE_VM | CLONE_VFORK | SIGCHLD, &execution);
     if (pid < 0)
         return -errno;
-    if (program.error == 0)
+    if (execution.error == 0)
         return pid;
     while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
         ;
-    return program.error;
+    return execution.error;
 }

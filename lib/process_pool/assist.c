@@ -70,12 +70,12 @@ static void watch(struct seat *seat, const soon_future *f, soon_ns end)
 static void hand_callbacks_over(struct pool *pool, bool before)
 {
     soon__lock_acquire(&pool->lock);
-    bool due = soon_callbacks_due();
-    if (due)
-        soon_callbacks_put(pool->orphans);
-    void *taken = soon_callbacks_take(before);
-    if (due)
-        pool->orphans = taken;
+    void *due = soon_callbacks_take(before);
+    if (due) {
+        soon_callbacks_put(pool->orphans); /* the older ones first */
+        soon_callbacks_put(due);
+        pool->orphans = soon_callbacks_take(before);
+    }
     soon__lock_release(&pool->lock);
     if (due)
         soon__monitor_poke(pool);

@@ -73,11 +73,22 @@ static void check_kill(struct seat *seat, soon_ns now)
     soon__seat_doom(seat, seat->reason, SIGKILL);
 }
 
+/* A worker that is being born, or prepares itself, is not stuck: another one
+ * that is started instead would not be sooner. */
+static bool has_settled(struct seat *seat)
+{
+    const struct entry *first = soon__entry_at(seat, seat->head);
+
+    return first->errand == SOON__ERRAND_TASK && (seat->head > 0 || first->begun);
+}
+
 /* Does it have tasks that wait for it alone? */
 static bool has_waiting(struct seat *seat)
 {
     const struct entry *entry = current(seat);
 
+    if (!has_settled(seat) && !seat->pool->idle)
+        return false;
     return seat->phase == SEAT_OPEN && entry && !entry->over && !entry->filling &&
            (seat->n_live > 1 || !entry->begun);
 }

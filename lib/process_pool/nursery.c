@@ -143,18 +143,12 @@ static int furnish(struct soon__nursery *nursery)
 static void strip(struct soon__nursery *nursery)
 {
     soon__free(nursery->child, children_size);
+    nursery->child = NULL;
     soon__own_fd_close(nursery->program);
     soon__own_fd_close(nursery->bell);
     soon__own_fd_close(nursery->far_fd);
     soon__own_fd_close(nursery->fd);
     nursery->fd = nursery->far_fd = nursery->bell = nursery->program = -1;
-}
-
-static void strip_all(struct soon__nursery *nursery)
-{
-    strip(nursery);
-    soon__spawning_free(nursery->spawning);
-    nursery->spawning = NULL;
 }
 
 /* -EAGAIN as the answer if the twin was killed before it could say more. */
@@ -193,8 +187,10 @@ int soon__nursery_open(struct soon__nursery *nursery)
 {
     nursery->spawning = NULL;
     int error = open_one(nursery);
-    if (error)
-        strip_all(nursery);
+    if (error) {
+        soon__spawning_free(nursery->spawning);
+        nursery->spawning = NULL;
+    }
     return error;
 }
 

@@ -90,6 +90,7 @@ static bool note(struct entry *entry)
     if (entry->begun || !entry->future)
         return false;
     entry->begun = true;
+    soon__seat_started(entry->seat);
     if (entry->timeout) {
         entry->deadline = soon__deadline(entry->timeout);
         soon__monitor_by(entry->seat->pool, entry->deadline);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The variable is SOON_SPAWNED=FD,FD,FD,PARENT in decimal: the descriptors that
- * the worker is born with, and the pid by which it sees whether its parent is
- * still there.
+ * The variable is SOON_SPAWNED=FD,FD,FD,PARENT,SELF in decimal: the descriptors
+ * that the worker is born with, the pid by which it sees whether its parent is
+ * still there, and its own, by which other programs that it may execute before
+ * it comes to read the variable see that they are not meant.
  */
 #include "process_pool/spawn.h"
 
@@ -34,6 +35,24 @@ static bool is_ours(const char *variable)
     return strncmp(variable, VARIABLE "=", sizeof VARIABLE) == 0;
 }
 
+/* Of what has come since it was counted, and finds no room, nothing. */
+static void copy_environment(struct soon__spawning *spawning, char *text, size_t size)
+{
+    size_t n = 0;
+
+    for (char **v = environ; v && *v && n < spawning->n; v++) {
+        size_t len = strnlen(*v, size);
+        if (is_ours(*v) || len == size)
+            continue;
+        spawning->variable[n++] = memcpy(text, *v, len);
+        text[len] = '\0';
+        text += len + 1;
+        size -= len + 1;
+    }
+    spawning->n = n;
+    spawning->variable[n + 1] = NULL;
+}
+
 struct soon__spawning *soon__spawning_new(void)
 {
     size_t n = 0, text = 0;
@@ -48,14 +67,7 @@ struct soon__spawning *soon__spawning_new(void)
     if (!spawning)
         return NULL;
     *spawning = (struct soon__spawning){.size = head + text, .n = n};
-    char *at = (char *)spawning + head;
-    size_t i = 0;
-    for (char **v = environ; v && *v; v++)
-        if (!is_ours(*v)) {
-            spawning->variable[i++] = at;
-            at = stpcpy(at, *v) + 1;
-        }
-    spawning->variable[n + 1] = NULL;
+    copy_environment(spawning, (char *)spawning + head, text);
     return spawning;
 }
 
@@ -67,22 +79,41 @@ void soon__spawning_free(struct soon__spawning *spawning)
 
 /* ---- in the nursery ---- */
 
+struct note {
+    const int *fds;
+    pid_t parent;
+    char variable[sizeof VARIABLE + 5 * sizeof "-2147483648"];
+};
+
+/* In the new process, which alone knows its pid in time. */
+static void write_note(void *arg)
+{
+    struct note *note = arg;
+
+    snprintf(note->variable, sizeof note->variable, VARIABLE "=%d,%d,%d,%d,%d", note->fds[0],
+             note->fds[1], note->fds[2], (int)note->parent, (int)getpid());
+}
+
 pid_t soon__spawn_worker(struct soon__spawning *spawning, const int fds[SOON__BORN_FDS])
 {
-    char variable[sizeof VARIABLE + 4 * sizeof "-2147483648"];
+    struct note note = {.fds = fds, .parent = getpid()};
     char option[] = "--soon-worker"; /* for who looks at ps(1) */
     char *argv[] = {program_invocation_name, option, NULL};
-
-    snprintf(variable, sizeof variable, VARIABLE "=%d,%d,%d,%d", fds[0], fds[1], fds[2],
-             (int)getpid());
-    spawning->variable[spawning->n] = variable;
     /* The very program that runs, also if there is another one of that name by
      * now. Without /proc its name has to do. */
-    pid_t pid =
-        soon__process_spawn("/proc/self/exe", argv, spawning->variable, fds, SOON__BORN_FDS);
+    struct soon__program program = {.path = "/proc/self/exe",
+                                    .argv = argv,
+                                    .envp = spawning->variable,
+                                    .keep = fds,
+                                    .n_keep = SOON__BORN_FDS,
+                                    .prepare = write_note,
+                                    .arg = &note};
+
+    spawning->variable[spawning->n] = note.variable;
+    pid_t pid = soon__process_spawn(&program);
     if (pid == -ENOENT) {
-        const char *name = (const char *)getauxval(AT_EXECFN);
-        pid = soon__process_spawn(name, argv, spawning->variable, fds, SOON__BORN_FDS);
+        program.path = (const char *)getauxval(AT_EXECFN);
+        pid = soon__process_spawn(&program);
     }
     return pid;
 }
@@ -104,29 +135,54 @@ static bool read_number(const char **at, char end, int *number)
     return true;
 }
 
-static bool read_variable(const char *value, int fds[SOON__BORN_FDS], int *parent)
+struct birth {
+    int fds[SOON__BORN_FDS];
+    int parent, self;
+};
+
+static bool read_variable(const char *value, struct birth *birth)
 {
     for (int i = 0; i < SOON__BORN_FDS; i++)
-        if (!read_number(&value, ',', &fds[i]) || fcntl(fds[i], F_SETFD, FD_CLOEXEC) < 0)
+        if (!read_number(&value, ',', &birth->fds[i]))
             return false;
-    return read_number(&value, '\0', parent);
+    return read_number(&value, ',', &birth->parent) && read_number(&value, '\0', &birth->self);
+}
+
+static bool take_over(int fds[SOON__BORN_FDS], const struct birth *birth)
+{
+    for (int i = 0; i < SOON__BORN_FDS; i++) {
+        fds[i] = birth->fds[i];
+        if (fcntl(fds[i], F_SETFD, FD_CLOEXEC) < 0)
+            return false;
+    }
+    return true;
+}
+
+static _Noreturn void refuse(const char *value)
+{
+    fprintf(stderr, "libsoon: " VARIABLE "=%s in the environment is not from this library\n",
+            value);
+    _exit(127);
 }
 
 bool soon__nursery_born_here(int fds[SOON__BORN_FDS])
 {
     const char *value = getenv(VARIABLE);
-    int parent;
+    struct birth birth;
 
     if (!value)
         return false;
-    /* Nobody may set a privileged program to work by a variable. */
-    if (soon__process_is_privileged() || !read_variable(value, fds, &parent)) {
-        fprintf(stderr, "libsoon: " VARIABLE "=%s in the environment is not from this library\n",
-                value);
-        _exit(127);
+    if (!read_variable(value, &birth))
+        refuse(value);
+    if (birth.self != getpid()) {
+        unsetenv(VARIABLE);
+        return false;
     }
+    /* Nobody may set a privileged program to work by a variable. */
+    if (soon__process_is_privileged() || !take_over(fds, &birth))
+        refuse(value);
     unsetenv(VARIABLE);
-    if (!soon__process_settle(parent))
+    if (!soon__process_settle(birth.parent))
         _exit(EXIT_SUCCESS);
     return true;
 }

@@ -234,6 +234,20 @@ static void pass(struct worker *w, struct soon__slot *slot, uint32_t position)
 
 /* ---- the life ---- */
 
+/* Without its initializer it runs no task. The pool, which is broken by that,
+ * takes back what is queued here as soon as it knows. */
+static void decline(struct worker *w, const struct soon__slot *slot, uint32_t position)
+{
+    soon__futex never = 0;
+
+    while (slot->errand == SOON__ERRAND_TASK &&
+           atomic_load(&slot->state) == soon__slot_state(position, SOON__SLOT_QUEUED)) {
+        if (!soon__process_dies_with(w->parent))
+            _exit(EXIT_FAILURE);
+        soon__futex_wait(&never, 0, soon__now() + SOON_MS(1));
+    }
+}
+
 static bool move_in(struct soon__post *post, const int fds[3])
 {
     unsigned char *memory =
@@ -272,6 +286,8 @@ void soon__worker_live(const int fds[3], bool forked)
     for (uint32_t position = 0;; position++) {
         struct soon__slot *slot = soon__slot_of(w.post.channel, position);
         await(&w, slot, position);
+        if (w.failed)
+            decline(&w, slot, position);
         if (soon__slot_turn(slot, position, SOON__SLOT_TAKEN))
             work(&w, slot, position);
         else

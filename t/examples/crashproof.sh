@@ -3,6 +3,7 @@
 # crashproof: over a folder of real gzip files and of copies that were damaged on purpose, every good
 # one is unpacked right, and every bad one is named with what its worker died of.
 
+self=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
 . "${top_srcdir:-.}/t/examples/common.sh"
 need_example crashproof zlib
 cd "$work" || exit 1
@@ -81,7 +82,7 @@ bad() {
 }
 
 make_bad() {
-    gzip -n -c <"$0" >plain.gz
+    gzip -n -c <"$self" >plain.gz
     size=$(wc -c <plain.gz)
     for n in 1 2 3; do
         cp plain.gz folder/length-$n.gz
@@ -108,7 +109,7 @@ make_bad() {
     cp plain.gz folder/large.gz
     overwrite folder/large.gz $((size - 4)) '\000\000\000\360'
     bad large.gz damaged 'no memory'
-    cp "$0" folder/text.gz
+    cp "$self" folder/text.gz
     bad text.gz damaged 'not a gzip file'
     mkdir folder/folder.gz
     printf 'folder.gz\tdamaged\tIs a directory\n' >>bad

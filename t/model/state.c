@@ -200,9 +200,9 @@ static void after_hooks(void)
 
 enum slot { QUEUED, TAKEN, REVOKED };
 
-static soon__futex slot; /* the backend's: two swaps from QUEUED race */
-static bool taken, told; /* by the worker; its end was accepted */
-static bool killed;
+static soon__futex slot;  /* the backend's: two swaps from QUEUED race */
+static bool taken, told;  /* by the worker; its end was accepted */
+static bool killed, kept; /* completed by a kill; by who is not the backend */
 
 static bool revoke(void)
 {
@@ -258,7 +258,7 @@ static void before_remote(void)
     f.executor = &executor;
     f.flags = SOON__REMOTE | SOON__KILLABLE;
     atomic_init(&slot, QUEUED);
-    taken = told = killed = false;
+    taken = told = killed = kept = false;
     MODEL_BIND(slot, "slot");
     for (int i = 0; i <= SOON__N_BYTES_OUT; i++)
         MODEL_BIND(core.tallies.base.figure[i], "figure");
@@ -298,6 +298,19 @@ static void cancel_or_kill(bool kill)
         model_expect(error == 0 || error == -EALREADY, "an error that says nothing");
 }
 
+/* Somebody with a result of their own. */
+static void keep(void)
+{
+    uint32_t from;
+    int error = soon__close_foreign(&f, &from);
+
+    if (error == 0) {
+        kept = true;
+        complete(SOON__FINISHED, (from & SOON__PHASE) == SOON_RUNNING);
+    }
+    model_expect(error != -EBUSY || taken, "busy, and it has not begun");
+}
+
 static void look(void)
 {
     bool begun = taken;
@@ -311,14 +324,14 @@ static void look(void)
 
 static void thread_remote(unsigned self)
 {
-    unsigned as = self ? model_choose(3) : 0;
+    unsigned as = self ? model_choose(4) : 0;
 
     if (self == 0)
         take_and_complete();
-    else if (self == 1)
-        cancel_or_kill(as == 1);
     else if (as < 2)
         cancel_or_kill(as == 1);
+    else if (as == 2)
+        keep();
     else
         look();
 }
@@ -329,9 +342,10 @@ static void after_remote(void)
 
     model_expect(end == SOON_FINISHED || end == SOON_CANCELLED, "not done, or bits were left");
     model_expect((end == SOON_CANCELLED) == cancelled, "cancelled, and nobody was told");
-    model_expect(taken == (end == SOON_FINISHED), "begun and taken back");
+    model_expect(taken + kept == (end == SOON_FINISHED), "begun and taken back");
     model_expect(told + killed == taken, "a completion was lost");
-    model_expect(figure(SOON__N_STARTED) == taken, "not begun once, or counted wrongly");
+    model_expect(figure(SOON__N_STARTED) == (unsigned)taken + kept,
+                 "not begun once, or counted wrongly");
     model_expect(figure(SOON__N_CANCELLED) == cancelled, "cancelled, and counted wrongly");
     soon__extra_free(f.extra);
 }
@@ -373,6 +387,7 @@ static const struct model_mutant hooks_mutants[] = {
 static const struct model_mutant remote_mutants[] = {
     {"soon__close", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"soon__claim", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__close_foreign", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"cancel_pending", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"decide_begun", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"decide_begun", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},

@@ -12,7 +12,9 @@ stress_programs = \
 	t/stress/timeout \
 	t/stress/nested \
 	t/stress/idle \
-	t/stress/fork
+	t/stress/fork \
+	t/stress/kill_storm \
+	t/stress/replace
 
 check_PROGRAMS += $(stress_programs)
 TESTS += $(stress_programs)
@@ -37,3 +39,7 @@ t_stress_idle_SOURCES = t/stress/idle.c
 t_stress_idle_LDADD = $(stress_ldadd)
 t_stress_fork_SOURCES = t/stress/fork.c
 t_stress_fork_LDADD = $(stress_ldadd)
+t_stress_kill_storm_SOURCES = t/stress/kill_storm.c
+t_stress_kill_storm_LDADD = $(stress_ldadd)
+t_stress_replace_SOURCES = t/stress/replace.c
+t_stress_replace_LDADD = $(stress_ldadd)
