@@ -28,6 +28,7 @@ dist_man_MANS += \
 	doc/links/soon_future_add_done_callback_on.3 \
 	doc/links/soon_future_cancelled.3 \
 	doc/links/soon_future_claim.3 \
+	doc/links/soon_future_deliver.3 \
 	doc/links/soon_future_done.3 \
 	doc/links/soon_future_error.3 \
 	doc/links/soon_future_kill.3 \
