@@ -297,7 +297,7 @@ END_TEST
  * asks for one, as if spawned: its exit code, and what it says. */
 static int execute_with(const char *format, char *said, size_t size)
 {
-    char *argv[] = {"test_nursery", NULL}, value[200];
+    char name[] = "test_nursery", *argv[] = {name, NULL}, value[200];
     int fds[2], status;
     ssize_t len;
 
