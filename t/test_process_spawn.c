@@ -330,16 +330,6 @@ START_TEST(who_is_called_like_a_worker_and_is_none_says_so)
 }
 END_TEST
 
-/* Its parent was gone before it could look. */
-START_TEST(a_worker_that_comes_too_late_ends)
-{
-    const struct run run =
-        run_program("/proc/self/exe", "--soon-worker", "SOON_SPAWNED", "0,1,2,99999999");
-
-    ck_assert_str_eq(run.output, "");
-}
-END_TEST
-
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("process_spawn");
@@ -360,6 +350,5 @@ Suite *test_suite(void)
     tcase_add_test(wrong, who_forgot_soon_init_is_told_at_once);
     tcase_add_test(wrong, who_calls_it_too_late_in_main_gets_a_broken_pool_and_no_storm);
     tcase_add_test(wrong, who_is_called_like_a_worker_and_is_none_says_so);
-    tcase_add_test(wrong, a_worker_that_comes_too_late_ends);
     return suite;
 }
