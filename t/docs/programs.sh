@@ -19,9 +19,12 @@ no) cflags=-g ;;
 *) cflags="-g -fsanitize=$SANITIZER" ;;
 esac
 
-# Some of them crash on purpose.
+# Some of them crash on purpose, and a sanitizer would turn a signal into an exit
+# status.
 # shellcheck disable=SC3045
 ulimit -c 0
+export ASAN_OPTIONS="${ASAN_OPTIONS-}:handle_segv=0"
+export TSAN_OPTIONS="${TSAN_OPTIONS-}:handle_segv=0"
 
 programs=0
 failures=0
