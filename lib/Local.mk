@@ -54,6 +54,8 @@ soon_sources = \
 	lib/core/future.c \
 	lib/core/future.h \
 	lib/core/imap.c \
+	lib/core/future_cache.c \
+	lib/core/future_cache.h \
 	lib/core/last_error.c \
 	lib/core/last_error.h \
 	lib/core/map.c \

@@ -10,6 +10,7 @@ t_programs = \
 	t/test_thread \
 	t/test_task_queue \
 	t/test_future \
+	t/test_future_cache \
 	t/test_result \
 	t/test_callback \
 	t/test_callback_nested \
@@ -96,6 +97,11 @@ t_test_future_SOURCES = t/test_future.c
 t_test_future_CPPFLAGS = $(t_cppflags)
 t_test_future_CFLAGS = $(t_cflags)
 t_test_future_LDADD = $(t_ldadd)
+
+t_test_future_cache_SOURCES = t/test_future_cache.c
+t_test_future_cache_CPPFLAGS = $(t_cppflags)
+t_test_future_cache_CFLAGS = $(t_cflags)
+t_test_future_cache_LDADD = $(t_ldadd)
 
 t_test_result_SOURCES = t/test_result.c
 t_test_result_CPPFLAGS = $(t_cppflags)

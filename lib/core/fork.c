@@ -3,6 +3,7 @@
 
 #include "core/block.h"
 #include "core/callback.h"
+#include "core/future_cache.h"
 #include "core/timer.h"
 
 #include <errno.h>
@@ -23,10 +24,12 @@ static void prepare(void)
     soon__stripes_fork_prepare();
     soon__blocked_fork_prepare();
     soon__timer_fork_prepare();
+    soon__depot_fork_prepare();
 }
 
 static void parent(void)
 {
+    soon__depot_fork_release();
     soon__timer_fork_parent();
     soon__blocked_fork_parent();
     soon__stripes_fork_release();
@@ -38,6 +41,7 @@ static void child(void)
 
     /* relaxed: the child has one thread. */
     atomic_store_explicit(&generation, next ? next : 1, memory_order_relaxed);
+    soon__depot_fork_release();
     soon__timer_fork_child();
     soon__blocked_fork_child();
     soon__stripes_fork_release();

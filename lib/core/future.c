@@ -6,6 +6,7 @@
 #include "core/future.h"
 
 #include "core/callback_index.h"
+#include "core/future_cache.h"
 #include "core/mem.h"
 #include "core/misuse.h"
 
@@ -15,7 +16,7 @@
 
 soon_future *soon__future_new(void)
 {
-    soon_future *f = soon__alloc(sizeof *f);
+    soon_future *f = soon__future_alloc();
 
     if (f)
         soon__future_init(f);
@@ -166,7 +167,7 @@ static void destroy(soon_future *f)
     soon__blob_free(arg_blob(f));
     free_value(f, keeper);
     soon__extra_free(atomic_load_explicit(&f->extra, memory_order_relaxed));
-    soon__free(f, sizeof *f);
+    soon__future_free(f);
     if (keeper)
         soon_executor_release(keeper);
 }
@@ -184,9 +185,17 @@ soon_future *soon_future_ref(soon_future *f)
 
 void soon__future_drop(soon_future *f, uint32_t n)
 {
-    /* acq_rel: everybody's use of f comes before its end; pairs with itself. */
-    uint32_t before = atomic_fetch_sub_explicit(&f->refs, n, memory_order_acq_rel);
+    /* acquire: everybody's use of f comes before its end; pairs with the
+     * release of those who dropped theirs. Where the caller's are all that is
+     * left nobody can take or drop one any more. */
+    uint32_t before = atomic_load_explicit(&f->refs, memory_order_acquire);
 
+    if (before == n)
+        /* relaxed: kept for the misuse of a freed future to be found. */
+        atomic_store_explicit(&f->refs, 0, memory_order_relaxed);
+    else
+        /* acq_rel: as above, and pairs with it. */
+        before = atomic_fetch_sub_explicit(&f->refs, n, memory_order_acq_rel);
     if (before < n)
         soon__misuse("soon_future_unref: more references dropped than taken");
     if (before == n)

@@ -176,6 +176,14 @@ static inline bool soon__pending(uint32_t state)
 soon_future *soon__future_new(void);
 void soon__future_init(soon_future *f);
 
+/* One reference more on an f that nobody else knows yet. */
+static inline void soon__future_ref_first(soon_future *f)
+{
+    /* relaxed, both: handing f over publishes it. */
+    uint32_t refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
+    atomic_store_explicit(&f->refs, refs + 1, memory_order_relaxed);
+}
+
 /* Drops n references at once. */
 void soon__future_drop(soon_future *f, uint32_t n);
 

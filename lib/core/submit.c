@@ -341,7 +341,7 @@ static int submit_one(soon_executor *ex, const soon_task *task, unsigned flags, 
     if (error)
         return error;
     if (out)
-        soon_future_ref(f);
+        soon__future_ref_first(f);
     append(&chain, f);
     error = send(ex, &chain, flags, deadline);
     if (error)
@@ -421,8 +421,10 @@ static int send_for(soon_executor *ex, struct chain *chain, soon_future **refs, 
     soon_future *head = chain->head;
     size_t n = 0;
 
-    for (soon_future *f = head; f; f = f->next)
-        refs[n++] = soon_future_ref(f);
+    for (soon_future *f = head; f; f = f->next) {
+        soon__future_ref_first(f);
+        refs[n++] = f;
+    }
     int error = send(ex, chain, 0, SOON__NEVER);
     if (!error) {
         memcpy(out, refs, n * sizeof *out);

@@ -5,6 +5,8 @@
 #ifndef SOON_CORE_THREAD_H
 #define SOON_CORE_THREAD_H
 
+#include "core/future_cache.h"
+
 #include <soon/executor.h>
 
 struct soon__tally;
@@ -19,6 +21,7 @@ struct soon__thread {
     struct soon__callback **due_tail; /* where the next one goes; NULL while due is empty */
     bool calling_back;                /* it is in soon__run_callbacks() */
     char *last_error;                 /* what soon_last_error() says, or NULL */
+    struct soon__future_cache futures;
 };
 
 /* initial-exec (see the build's flags): a few words fit what the loader keeps

@@ -12,7 +12,7 @@
  * (a fork, around which all the process-wide ones are taken, goes the same way).
  *
  *     imap's turn > a process pool's collecting > pool or loop > a future's hook stripe > blocked
- * threads > as_completed > timer, tallies
+ * threads > as_completed > timer, tallies > depot of futures
  */
 #ifndef SOON_OS_LOCK_H
 #define SOON_OS_LOCK_H
