@@ -54,6 +54,7 @@ soon_sources = \
 	lib/core/future.c \
 	lib/core/future.h \
 	lib/core/imap.c \
+	lib/core/inbox.h \
 	lib/core/future_cache.c \
 	lib/core/future_cache.h \
 	lib/core/last_error.c \
@@ -106,6 +107,7 @@ soon_sources = \
 	lib/process_pool/worker.h \
 	lib/thread_pool/deque.h \
 	lib/thread_pool/flush.c \
+	lib/thread_pool/idle.c \
 	lib/thread_pool/pool.c \
 	lib/thread_pool/pool.h \
 	lib/thread_pool/schedule.c \

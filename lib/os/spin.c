@@ -46,3 +46,16 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
     atomic_flag_clear_explicit(&place->taken, memory_order_relaxed);
     return set;
 }
+
+void soon__spin_for(soon_ns ns, bool (*ready)(const void *data), const void *data)
+{
+    soon_ns end = soon__now() + ns;
+
+    do
+        for (int i = 0; i < ROUND; i++) {
+            if (ready(data))
+                return;
+            soon__pause();
+        }
+    while (soon__now() < end);
+}

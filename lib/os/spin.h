@@ -29,6 +29,9 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
 /* Does spinning pay here, as soon__spin_prepare() found? For loops that spin on
  * something else, at most for SOON__SPIN_NS. */
 bool soon__spin_pays(void);
+
+/* Spins until ready(data), at most for about ns. */
+void soon__spin_for(soon_ns ns, bool (*ready)(const void *data), const void *data);
 enum { SOON__SPIN_NS = 5000 };
 
 /* For a few rounds of a short critical section's length. */

@@ -30,7 +30,7 @@
 #ifndef SOON_THREAD_POOL_DEQUE_H
 #define SOON_THREAD_POOL_DEQUE_H
 
-#include <soon/future.h>
+#include <soon/backend.h>
 #include <stdatomic.h>
 
 #ifndef SOON__DEQUE_SIZE
@@ -59,6 +59,20 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
      * last paragraph above. */
     atomic_store_explicit(&d->bottom, b + 1, memory_order_seq_cst);
     return true;
+}
+
+/* Owner of an empty deque: a whole chain, of at most SIZE, with one store. */
+static inline void soon__deque_push_chain(struct soon__deque *d, soon_future *chain)
+{
+    /* relaxed: the owner's own. */
+    int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
+
+    for (; chain; chain = soon_future_next(chain), b++)
+        /* relaxed: published by bottom. That it is empty was seen by a load of
+         * top, so that no thief will take what was in the slot. */
+        atomic_store_explicit(&d->slot[b % SOON__DEQUE_SIZE], chain, memory_order_relaxed);
+    /* seq_cst: as in soon__deque_push(). */
+    atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
 }
 
 /* Anybody. The oldest entry, or NULL if there is none or another thread won

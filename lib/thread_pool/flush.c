@@ -43,6 +43,7 @@ void soon__forget(struct pool *pool, soon_future *f)
 static soon_future *take_any(struct pool *pool)
 {
     soon__lock_acquire(&pool->lock);
+    soon__inbox_empty_into(&pool->inbox, &pool->queue);
     soon_future *f = soon_task_queue_pop(&pool->queue);
     soon__count_queue(pool);
     for (struct worker *w = pool->workers; w && !f; w = w->next) {
@@ -52,6 +53,16 @@ static soon_future *take_any(struct pool *pool)
     }
     soon__lock_release(&pool->lock);
     return f;
+}
+
+void soon__run_rest(struct pool *pool)
+{
+    soon_future *f;
+
+    while ((f = take_any(pool))) {
+        soon_future_run(f);
+        soon_future_unref(f);
+    }
 }
 
 /* A worker may have taken a task just before soon__flush() came by, and not

@@ -40,11 +40,12 @@ static void blocking(soon_executor *ex, bool begin)
         return;
     soon__lock_acquire(&pool->lock);
     pool->n_blocked += begin ? 1u : -1u;
+    /* First this, then the look: see the head of schedule.c. */
+    soon__count_helpers(pool);
     /* Without memory or threads for a spare the next submit or wait tries
      * again. */
     if (begin && soon__awake(pool) == 0 && soon__has_work(pool))
         (void)soon__worker_start(pool);
-    soon__count_helpers(pool);
     soon__lock_release(&pool->lock);
 }
 

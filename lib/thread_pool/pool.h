@@ -2,13 +2,15 @@
 /*
  * The thread pool's own structures. pool.c is what its executor's users call,
  * worker.c the life of its threads, schedule.c how tasks and threads find each
- * other, flush.c what becomes of tasks that end before their turn.
+ * other, idle.c what threads do that find none, flush.c what becomes of tasks
+ * that end before their turn.
  */
 #ifndef SOON_THREAD_POOL_POOL_H
 #define SOON_THREAD_POOL_POOL_H
 
 #include <soon/backend.h>
 
+#include "core/inbox.h"
 #include "os/lock.h"
 #include "os/spin.h"
 #include "os/thread.h"
@@ -32,7 +34,7 @@ struct worker {
     struct worker *to_wake;   /* next to wake. Sync: who took it from pool->idle */
     unsigned number;          /* of its name. Sync: const */
     bool idle;                /* it is in pool->idle. Sync: pool->lock */
-    bool searching;           /* woken for work, has not looked yet. Sync: pool->lock */
+    bool searching;           /* it will look for work before it sleeps. Sync: pool->lock */
     bool relays;              /* just woken or started: it sees to the work that it leaves.
                                  Sync: pool->lock */
     soon__futex awake;        /* Sync: atomic, see above */
@@ -59,6 +61,7 @@ struct pool {
     void *init_arg;
     size_t init_arg_len;
 
+    struct soon__inbox inbox; /* newer than the queue. Sync: its own */
     soon__lock lock;
     struct soon_task_queue queue; /* Sync: lock */
     _Atomic size_t n_queued;      /* queue.count. Sync: atomic, written under lock */
@@ -72,14 +75,15 @@ struct pool {
     unsigned n_blocked;           /* workers that sleep in a wait. Sync: lock */
     unsigned n_idle;              /* Sync: lock */
     unsigned n_searching;         /* Sync: lock */
-    atomic_bool helpers;          /* some worker is idle or may be started. Sync: atomic, written
+    bool spinning;                /* a worker spins before it sleeps. Sync: lock */
+    atomic_bool helpers;          /* new work needs somebody to see to it: some worker is idle or
+                                     may be started, and none is searching. Sync: atomic, written
                                      under lock */
     uint64_t n_started;           /* Sync: lock */
     uint64_t n_stolen;            /* by workers that have left. Sync: lock */
     _Atomic unsigned flushers;    /* threads in soon__flush(). Sync: atomic */
     _Atomic int ending;           /* enum pool_end. Sync: atomic, written under lock */
     char *why_broken;             /* or NULL. Sync: lock; const once ending is BROKEN */
-    soon__spinner spinner;        /* of idle workers */
     pthread_t last;               /* the last thread to leave, to be joined. Sync: lock */
     bool has_last;                /* Sync: lock */
     bool joining;                 /* somebody joins it. Sync: lock */
@@ -107,10 +111,6 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n);
  * then it has been woken for nothing, or is to leave (*leave). Sleeps. */
 soon_future *soon__next_task(struct worker *self, bool *leave);
 
-/* A worker decides to leave: from here on nobody counts on it. Under the
- * lock, after which it may still take its time. */
-void soon__decide_to_leave(struct worker *self);
-
 /* Workers that are not asleep in a wait, or could be woken. Under the lock. */
 static inline unsigned soon__awake(const struct pool *pool)
 {
@@ -124,7 +124,40 @@ bool soon__has_work(struct pool *pool);
  * the lock. */
 void soon__count_queue(struct pool *pool);
 
-/* Refreshes pool->helpers after a change under the lock. */
+/* ---- idle.c: all under the lock but wake(), wake_all() and park() ---- */
+
+/* Refreshes pool->helpers after a change of what it depends on. */
+void soon__count_helpers(struct pool *pool);
+
+/* Workers to be woken, or started, for n tasks. 0, or the error of starting the
+ * only one. */
+int soon__find_workers(struct pool *pool, size_t n, struct worker **taken);
+
+/* Wakes what soon__find_workers() has taken, or all idle workers. */
+void soon__wake(struct worker *taken);
+void soon__wake_all(struct pool *pool);
+
+/* Pushers leave it to a worker that searches to find what they push: so first
+ * it is one no more, then it looks. */
+void soon__start_searching(struct worker *self);
+void soon__stop_searching(struct worker *self);
+
+/* On the idle stack, and off it. */
+void soon__push_idle(struct worker *self);
+void soon__remove_idle(struct worker *self);
+
+/* Sleeps until taken off the idle stack. False if it was there for too long,
+ * and is off it now. */
+bool soon__park(struct worker *self);
+
+/* A worker decides to leave: from here on nobody counts on it. After
+ * this it may still take its time. */
+void soon__decide_to_leave(struct worker *self);
+
+/* It has changed its mind before anybody could know. */
+void soon__decide_to_stay(struct worker *self);
+
+/* Refreshes pool->helpers after a change under the lock of what it depends on. */
 void soon__count_helpers(struct pool *pool);
 
 /* Wakes all idle workers. */
@@ -134,6 +167,10 @@ void soon__wake_all(struct pool *pool);
 
 /* f, still queued, was claimed or cancelled elsewhere. */
 void soon__forget(struct pool *pool, soon_future *f);
+
+/* Runs everything queued in the calling thread: no worker is awake, and none
+ * can be started. */
+void soon__run_rest(struct pool *pool);
 
 /* Ends everything queued as pool->ending says. */
 void soon__flush(struct pool *pool);

@@ -2,11 +2,15 @@
 /*
  * How tasks and threads find each other.
  *
- *     from outside ----------> queue (one, under the lock, by priority)
+ *     from outside --> inbox --> queue (one, under the lock, by priority)
  *                                |  a share of the NORMAL ones at a time
  *     from a worker's tasks --> the worker's deque --> the worker, oldest first
  *                                |
  *                                +--> other workers, oldest first (stealing)
+ *
+ * The inbox takes one NORMAL task at a time, without the lock, while nobody has
+ * to be woken for it. What is in it is newer than the queue, and joins it
+ * whenever somebody with the lock looks there.
  *
  * Order. HIGH and LOW tasks only go through the queue. A worker looks there
  * first while a HIGH is in it, and now and then in any case, so that its own
@@ -23,14 +27,16 @@
  *   workers off their stack and wakes them; the parker has seen the queue
  *   empty under the same lock.
  *
- *   Through a deque: the pusher stores bottom, then loads helpers; the parker,
- *   under the lock, stores helpers (it is idle now), then loads the bottom of
- *   every deque. All are seq_cst, so one of them sees the other: the pusher
- *   takes the lock and wakes somebody, or the parker goes on looking.
+ *   Through a deque or the inbox: the pusher stores bottom, or the inbox's
+ *   head, then loads helpers; the parker, under the lock, stores helpers (it is
+ *   idle now), then loads the inbox's head and the bottom of every deque. All
+ *   are seq_cst, so one of them sees the other: the pusher takes the lock and
+ *   wakes somebody, or the parker goes on looking. The same goes for a worker
+ *   that stops searching, that leaves, or that sleeps in a wait: after each of
+ *   these helpers is stored, then somebody looks.
  *
- * Idle workers are a stack, so that the one with the warmest caches is woken
- * first and the coldest times out. The one on top spins a little before it
- * sleeps: waking it is then a store.
+ *   A pusher that can't start a worker though none is awake, which the inbox
+ *   did not let it know before, runs the task itself.
  */
 #include "thread_pool/pool.h"
 
@@ -40,7 +46,13 @@ enum {
     SHARE_MAX = 32,  /* tasks taken from the queue at a time */
     LOOK_EVERY = 61, /* turns from the deque between looks at the queue */
     AGE = 64,        /* HIGHs in a row that go before a deque */
+    INBOX_MAX = 256, /* tasks that a submitter puts into the inbox before it empties it */
+    SPIN_SLICE_NS = 1000,
 };
+
+#ifndef SPIN_SLICES
+enum { SPIN_SLICES = 5 }; /* the model checker makes do with 1 */
+#endif
 
 _Thread_local struct worker *soon__this_worker;
 
@@ -54,88 +66,14 @@ void soon__count_queue(struct pool *pool)
     atomic_store_explicit(&pool->urgent, pool->queue.lane[0].head != NULL, memory_order_relaxed);
 }
 
-void soon__count_helpers(struct pool *pool)
-{
-    bool helpers = pool->n_idle || soon__awake(pool) < pool->max_workers;
-
-    /* seq_cst: see the head of the file. */
-    if (atomic_load(&pool->helpers) != helpers)
-        atomic_store(&pool->helpers, helpers);
-}
-
 bool soon__has_work(struct pool *pool)
 {
-    if (pool->queue.count)
+    if (pool->queue.count || !soon__inbox_empty(&pool->inbox))
         return true;
     for (struct worker *w = pool->workers; w; w = w->next)
         if (!soon__deque_empty(&w->deque))
             return true;
     return false;
-}
-
-/* ---- waking ---- */
-
-/* Takes up to n idle workers off the stack, under the lock, to be woken
- * without it. */
-static struct worker *take_idle(struct pool *pool, size_t n)
-{
-    struct worker *taken = NULL;
-
-    for (; n && pool->idle; n--) {
-        struct worker *worker = pool->idle;
-        pool->idle = worker->below;
-        pool->n_idle--;
-        worker->idle = false;
-        worker->to_wake = taken;
-        taken = worker;
-    }
-    soon__count_helpers(pool);
-    return taken;
-}
-
-static void wake(struct worker *taken)
-{
-    while (taken) {
-        struct worker *next = taken->to_wake;
-        /* release: pairs with the acquire in park(). From here on the worker
-         * may be gone: the wake itself only uses its address. */
-        uint32_t was = atomic_exchange_explicit(&taken->awake, WORKER_AWAKE, memory_order_release);
-        if (was == WORKER_ASLEEP)
-            soon__futex_wake(&taken->awake, 1);
-        taken = next;
-    }
-}
-
-void soon__wake_all(struct pool *pool)
-{
-    soon__lock_acquire(&pool->lock);
-    struct worker *taken = take_idle(pool, pool->n_idle);
-    soon__lock_release(&pool->lock);
-    wake(taken);
-}
-
-/* Idle workers for n tasks, then new ones, under the lock. One that has been
- * woken and has not looked yet will find one of the tasks, and then see to the
- * rest itself, as one that has just started does: that spares most wake-ups, each a system call, of
- * a submitter that is about as fast as the workers. The tasks are safe as long as one worker is
- * awake; more than that is speed, and may fail. */
-static int find_workers(struct pool *pool, size_t n, struct worker **taken)
-{
-    if (pool->n_searching)
-        n--;
-    size_t idle = pool->n_idle < n ? pool->n_idle : n;
-    int error = 0;
-
-    for (n -= idle; n && soon__awake(pool) < pool->max_workers && !error; n--)
-        error = soon__worker_start(pool);
-    if (soon__awake(pool) == 0)
-        return error;
-    *taken = take_idle(pool, idle);
-    for (struct worker *w = *taken; w; w = w->to_wake) {
-        w->searching = w->relays = true;
-        pool->n_searching++;
-    }
-    return 0;
 }
 
 /* ---- work comes in ---- */
@@ -156,9 +94,10 @@ static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
     soon__lock_acquire(&pool->lock);
     if (self && self->pool == pool && self->overflowed)
         put_deque_first(self);
+    soon__inbox_empty_into(&pool->inbox, &pool->queue);
     switch (atomic_load(&pool->ending)) {
     case POOL_OPEN:
-        error = find_workers(pool, n, &taken);
+        error = soon__find_workers(pool, n, &taken);
         break;
     case POOL_BROKEN:
         error = -ENOTRECOVERABLE;
@@ -166,40 +105,60 @@ static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
     default:
         error = -ESHUTDOWN;
     }
-    if (!error) {
+    if (!error)
         soon_task_queue_push(&pool->queue, chain);
-        soon__count_queue(pool);
-    }
+    soon__count_queue(pool);
     soon__lock_release(&pool->lock);
-    wake(taken);
+    soon__wake(taken);
     return error;
 }
 
-/* After something went into a deque. */
+/* After something went into a deque or the inbox. */
 static void look_for_helpers(struct pool *pool)
 {
     struct worker *taken = NULL;
 
     /* seq_cst, both: see the head of the file; and against an end that begins
-     * now: soon__flush() empties every deque after it has set ending. */
+     * now: soon__flush() empties inbox and deques after it has set ending. */
     if (atomic_load(&pool->ending) >= POOL_CANCELLING)
         soon__flush(pool);
     if (!atomic_load(&pool->helpers))
         return;
     soon__lock_acquire(&pool->lock);
-    find_workers(pool, 1, &taken);
+    bool alone = soon__find_workers(pool, 1, &taken) != 0 && soon__awake(pool) == 0;
     soon__lock_release(&pool->lock);
-    wake(taken);
+    soon__wake(taken);
+    if (alone)
+        soon__run_rest(pool);
+}
+
+/* From outside, while enough workers are awake: without the lock. False: it
+ * takes the lock. */
+static bool schedule_inbox(struct pool *pool, soon_future *f)
+{
+    static _Thread_local unsigned pushed;
+
+    /* relaxed, both: hints; what counts is looked at after the push. */
+    if (atomic_load_explicit(&pool->helpers, memory_order_relaxed) ||
+        atomic_load_explicit(&pool->ending, memory_order_relaxed) != POOL_OPEN)
+        return false;
+    soon__inbox_push(&pool->inbox, f);
+    look_for_helpers(pool);
+    /* Who empties a full inbox keeps everybody else from the queue meanwhile. */
+    if (++pushed % INBOX_MAX == 0 && !soon__inbox_empty(&pool->inbox)) {
+        soon__lock_acquire(&pool->lock);
+        soon__inbox_empty_into(&pool->inbox, &pool->queue);
+        soon__count_queue(pool);
+        soon__lock_release(&pool->lock);
+    }
+    return true;
 }
 
 /* A worker's task submits to its own pool: into the deque, while that keeps
  * its tasks in order. */
 static bool schedule_own(struct worker *self, soon_future *f)
 {
-    soon_task task;
-
-    soon_future_task(f, &task);
-    if (task.priority != SOON_PRIORITY_NORMAL || self->overflowed)
+    if (self->overflowed)
         return false;
     self->overflowed = !soon__deque_push(&self->deque, f);
     if (!self->overflowed)
@@ -210,11 +169,14 @@ static bool schedule_own(struct worker *self, soon_future *f)
 int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 {
     struct worker *self = soon__this_worker;
+    bool plain = n == 1 && soon__future_priority(chain) == SOON_PRIORITY_NORMAL;
 
     if (self && self->pool == pool && !self->leaving && atomic_load(&pool->ending) == POOL_OPEN) {
-        if (n == 1 && schedule_own(self, chain))
+        if (plain && schedule_own(self, chain))
             return 0;
         self->overflowed = self->overflowed || n > 1;
+    } else if (plain && schedule_inbox(pool, chain)) {
+        return 0;
     }
     return schedule_queue(pool, chain, n);
 }
@@ -257,7 +219,8 @@ static bool should_look_at_queue(struct worker *self)
         return self->passed_over++ < AGE;
     return self->turns >= LOOK_EVERY && !self->overflowed &&
            soon__deque_past(&self->deque, self->share_end) &&
-           atomic_load_explicit(&pool->n_queued, memory_order_relaxed);
+           (atomic_load_explicit(&pool->n_queued, memory_order_relaxed) ||
+            !soon__inbox_empty(&pool->inbox));
 }
 
 /* From the queue, under the lock: one task to run, and if the deque is empty
@@ -267,15 +230,12 @@ static soon_future *take_queued(struct worker *self)
     struct pool *pool = self->pool;
     size_t share = soon__deque_empty(&self->deque) ? SHARE_MAX : 1;
 
+    soon__inbox_empty_into(&pool->inbox, &pool->queue);
     soon_future *f = soon_task_queue_pop_chain(&pool->queue, share);
-    soon_future *rest = f ? soon_future_next(f) : NULL;
-    bool shared = rest;
-    for (soon_future *next; rest; rest = next) {
-        next = soon_future_next(rest);
-        soon__deque_push(&self->deque, rest); /* it is empty and large enough */
-    }
-    if (shared)
+    if (f && soon_future_next(f)) {
+        soon__deque_push_chain(&self->deque, soon_future_next(f));
         put_deque_first(self);
+    }
     self->turns = 0;
     soon__count_queue(pool);
     return f;
@@ -324,91 +284,50 @@ static soon_future *steal(struct worker *self)
     return NULL;
 }
 
-/* ---- parking ---- */
+/* ---- searching ---- */
 
-static void push_idle(struct worker *self)
+enum found { FOUND, LOOK_AGAIN, SPIN, SLEEP, LEAVE };
+
+/* Nothing to do: one worker spins for a moment before it sleeps. */
+static enum found go_idle(struct worker *self, unsigned spun)
 {
     struct pool *pool = self->pool;
 
-    /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
-    atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
-    self->idle = true;
-    self->below = pool->idle;
-    pool->idle = self;
-    pool->n_idle++;
-    soon__count_helpers(pool);
-}
-
-static void remove_idle(struct worker *self)
-{
-    struct worker **link = &self->pool->idle;
-
-    while (*link != self)
-        link = &(*link)->below;
-    *link = self->below;
-    self->idle = false;
-    self->pool->n_idle--;
-    soon__count_helpers(self->pool);
-}
-
-/* The last worker's hold is that of all the tasks in flight: somebody may
- * still be completing one, see SOON_BACKEND_DRAINS. */
-static bool may_leave(struct pool *pool)
-{
-    return pool->n_staying > 1 || soon_executor_drain(&pool->ex, 0) == 0;
-}
-
-void soon__decide_to_leave(struct worker *self)
-{
-    self->leaving = true;
-    self->pool->n_staying--;
-    soon__count_helpers(self->pool);
-}
-
-/* Sleeps until taken off the idle stack. False if it was there for too long,
- * and is off it now. */
-static bool park(struct worker *self)
-{
-    struct pool *pool = self->pool;
-    uint32_t parking = WORKER_PARKING;
-    soon_ns deadline = soon__deadline(pool->idle_timeout);
-
-    /* acquire, everywhere: pairs with the release in wake(). */
-    if (soon__spin(&pool->spinner, &self->awake, WORKER_AWAKE, deadline) ||
-        !atomic_compare_exchange_strong_explicit(&self->awake, &parking, WORKER_ASLEEP,
-                                                 memory_order_acquire, memory_order_acquire))
-        return true;
-    while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {
-        if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
-            continue;
-        soon__lock_acquire(&pool->lock);
-        bool late = self->idle && pool->n_staying > pool->min_workers;
-        bool leave = late && may_leave(pool);
-        if (leave) {
-            remove_idle(self);
-            soon__decide_to_leave(self);
-        }
-        soon__lock_release(&pool->lock);
-        if (leave)
-            return false;
-        /* It waits for the end of what is in flight; or it was woken just
-         * now, or is one of those that stay. */
-        deadline = late ? soon__deadline(SOON_MS(10)) : SOON__NEVER;
+    if (soon__spin_pays() && spun < SPIN_SLICES && !pool->spinning) {
+        pool->spinning = true;
+        soon__start_searching(self);
+        return SPIN;
     }
-    return true;
+    soon__push_idle(self);
+    if (!soon__has_work(pool))
+        return SLEEP;
+    soon__remove_idle(self);
+    return LOOK_AGAIN;
 }
 
-/* The queue, other workers, and if nothing is there the idle stack. */
-static soon_future *find_task(struct worker *self, bool *leave)
+/* A worker leaves, unless what came at the last moment is then left alone. */
+static enum found go_away(struct worker *self, struct worker **taken)
+{
+    soon__decide_to_leave(self);
+    if (!soon__has_work(self->pool) || soon__find_workers(self->pool, 1, taken) == 0)
+        return LEAVE;
+    soon__decide_to_stay(self);
+    return LOOK_AGAIN;
+}
+
+/* The queue, other workers, and if nothing is there what to do instead. spun:
+ * slices that it has just spun for. */
+static enum found look(struct worker *self, unsigned spun, soon_future **out)
 {
     struct pool *pool = self->pool;
     struct worker *taken = NULL;
-    bool parked = false;
+    enum found found = FOUND;
 
     soon__lock_acquire(&pool->lock);
-    bool relays = self->relays;
-    pool->n_searching -= self->searching;
-    self->searching = self->relays = false;
+    bool relays = self->relays || spun;
+    if (spun)
+        pool->spinning = false;
+    soon__stop_searching(self);
     /* A spare whose reason has woken up leaves what it was woken for, if
      * anything, to another. */
     bool surplus = soon__awake(pool) > pool->max_workers;
@@ -418,24 +337,51 @@ static soon_future *find_task(struct worker *self, bool *leave)
         f = steal(self);
     if (!f)
         set_taking(self, false);
-    *leave = surplus || (!f && atomic_load(&pool->ending) != POOL_OPEN);
-    if (*leave) {
-        soon__decide_to_leave(self);
-        if (soon__has_work(pool))
-            find_workers(pool, 1, &taken);
+    if (surplus || (!f && atomic_load(&pool->ending) != POOL_OPEN)) {
+        found = go_away(self, &taken);
     } else if (f && relays && soon__has_work(pool)) {
-        find_workers(pool, 1, &taken); /* may fail: this one is awake */
+        soon__find_workers(pool, 1, &taken); /* may fail: this one is awake */
     } else if (!f) {
-        push_idle(self);
-        parked = !soon__has_work(pool);
-        if (!parked)
-            remove_idle(self);
+        found = go_idle(self, spun);
     }
     soon__lock_release(&pool->lock);
-    wake(taken);
-    if (parked)
-        *leave = !park(self);
-    return f;
+    soon__wake(taken);
+    *out = f;
+    return found;
+}
+
+/* While a worker spins it sees what comes from outside at once, and what comes
+ * into a deque when it looks again, after each slice. */
+static bool something_came(const void *data)
+{
+    const struct pool *pool = data;
+
+    /* relaxed, both: hints, what follows is a look under the lock. */
+    return !soon__inbox_empty(&pool->inbox) ||
+           atomic_load_explicit(&pool->n_queued, memory_order_relaxed) ||
+           atomic_load_explicit(&pool->ending, memory_order_relaxed) != POOL_OPEN;
+}
+
+static soon_future *find_task(struct worker *self, bool *leave)
+{
+    soon_future *f;
+
+    for (unsigned spun = 0;; spun++) {
+        switch (look(self, spun, &f)) {
+        case SPIN:
+            soon__spin_for(SPIN_SLICE_NS, something_came, self->pool);
+            break;
+        case SLEEP:
+            *leave = !soon__park(self);
+            return NULL;
+        case LEAVE:
+            *leave = true;
+            return NULL;
+        case FOUND:
+        case LOOK_AGAIN:
+            return f;
+        }
+    }
 }
 
 soon_future *soon__next_task(struct worker *self, bool *leave)

@@ -21,7 +21,7 @@ t_model_libengine_la_SOURCES = t/model/model.h t/model/relacy.h t/model/engine.c
 t_model_libengine_la_CXXFLAGS = $(AM_CXXFLAGS) -std=c++17 -Wall -Wextra
 
 t_model_shim = t/model/shim/stdatomic.h t/model/model.h t/model/os.c
-t_model_cppflags = -I$(top_srcdir)/t/model/shim -I$(top_srcdir) -DSOON__DEQUE_SIZE=2
+t_model_cppflags = -I$(top_srcdir)/t/model/shim -I$(top_srcdir) -DSOON__DEQUE_SIZE=2 -DSPIN_SLICES=1
 t_model_locks = -I$(top_srcdir)/t/model/locks
 t_model_ldadd = t/model/libengine.la lib/libsoon-test.la
 
@@ -36,7 +36,7 @@ t_model_deque_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_deque_LDADD = $(t_model_ldadd)
 
 t_model_parking_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/parking.c \
-	lib/thread_pool/schedule.c lib/thread_pool/flush.c
+	lib/thread_pool/schedule.c lib/thread_pool/idle.c lib/thread_pool/flush.c
 t_model_parking_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_parking_LDADD = $(t_model_ldadd)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lib/thread_pool/schedule.c: no task is left lying while a worker sleeps, and
- * a shutdown that cancels overlooks none.
+ * lib/thread_pool/schedule.c and idle.c: no task is left lying while a worker
+ * sleeps, and a shutdown that cancels overlooks none.
  *
  * Here a worker that submits never takes a task of its own, as if each of its
  * tasks took for ever: what it submits has to be found by a worker that was
@@ -66,9 +66,11 @@ soon_future *soon_future_next(const soon_future *f)
     return f->next;
 }
 
-void soon_future_task(const soon_future *f, soon_task *task)
+/* By a submitter that finds no worker awake, as none can be started. */
+bool soon_future_run(soon_future *f)
 {
-    *task = (soon_task){.priority = f->priority};
+    model_expect(atomic_load(&pool.ending) != POOL_OPEN, "some worker is awake all the time");
+    return end(f, CLAIMED);
 }
 
 int soon_executor_drain(soon_executor *ex, soon_ns timeout)
@@ -110,6 +112,7 @@ static void bind_worker(struct worker *w)
 
 static void bind_pool(void)
 {
+    MODEL_BIND(pool.inbox.newest, "inbox");
     MODEL_BIND(pool.n_queued, "n_queued");
     MODEL_BIND(pool.urgent, "urgent");
     MODEL_BIND(pool.stale, "stale");
@@ -236,6 +239,27 @@ static void thread_two(unsigned self)
         model_expect(submit(0) && submit(1) && submit(2), "a task was refused");
 }
 
+/* ---- two outside, by way of the inbox, and a worker that empties it ---- */
+
+static void before_outside(void)
+{
+    start(1, TASKS);
+}
+
+static void thread_outside(unsigned self)
+{
+    switch (self) {
+    case 0:
+        work(&workers[0]);
+        break;
+    case 1:
+        model_expect(submit(0) && submit(1), "a task was refused");
+        break;
+    default:
+        model_expect(submit(2), "a task was refused");
+    }
+}
+
 /* ---- a shutdown that cancels, against workers that take ---- */
 
 static void before_taking(void)
@@ -295,6 +319,29 @@ static void after_submitting(void)
                      "a task was left in the pool, or refused and not left alone");
 }
 
+/* ---- a shutdown that lets everything end, against somebody outside ---- */
+
+static void before_leaving(void)
+{
+    start(1, TASKS + 1);
+    memset(accepted, 0, sizeof accepted);
+}
+
+static void thread_leaving(unsigned self)
+{
+    switch (self) {
+    case 0:
+        work(&workers[0]);
+        break;
+    case 1:
+        accepted[0] = submit(0);
+        accepted[1] = submit(1);
+        break;
+    default:
+        close_pool(POOL_CLOSED);
+    }
+}
+
 /* ---- mutants ---- */
 
 static const struct model_mutant one_mutants[] = {
@@ -305,15 +352,25 @@ static const struct model_mutant one_mutants[] = {
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"soon__deque_empty", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
+    {"soon__inbox_push", "inbox", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__inbox_empty", "inbox", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__inbox_push", "inbox", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQ_REL},
     /* Falling asleep against being woken. */
-    {"park", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__park", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
 static const struct model_mutant two_mutants[] = {
     {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
-    {"wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
+static const struct model_mutant outside_mutants[] = {
+    {"soon__inbox_push", "inbox", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__inbox_empty_into", "inbox", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__inbox_empty_into", "inbox", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
 };
 
 static const struct model_mutant taking_mutants[] = {
@@ -329,6 +386,14 @@ static const struct model_mutant submitting_mutants[] = {
     {"soon__deque_steal", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
 };
 
+static const struct model_mutant leaving_mutants[] = {
+    /* Who pushes then looks for helpers, who leaves counts as one and then
+     * looks. */
+    {"soon__inbox_push", "inbox", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQ_REL},
+    {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
+};
+
 #define MUTANTS(of) of, sizeof of / sizeof *of
 
 int main(void)
@@ -338,10 +403,14 @@ int main(void)
          MUTANTS(one_mutants)},
         {"parking: two sleepers", 60000, before_two, thread_two, after_all_run, resumed,
          MUTANTS(two_mutants)},
+        {"parking: two outside", 60000, before_outside, thread_outside, after_all_run, resumed,
+         MUTANTS(outside_mutants)},
         {"parking: cancelling what is taken", 60000, before_taking, thread_taking, NULL, resumed,
          MUTANTS(taking_mutants)},
         {"parking: cancelling what is submitted", 60000, before_submitting, thread_submitting,
          after_submitting, resumed, MUTANTS(submitting_mutants)},
+        {"parking: leaving while one is submitted", 60000, before_leaving, thread_leaving,
+         after_submitting, resumed, MUTANTS(leaving_mutants)},
     };
 
     return model_check(models, sizeof models / sizeof *models);

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Workers that have nothing to do: the idle stack, and who is woken from it.
+ *
+ * It is a stack so that the one with the warmest caches is woken first and the
+ * coldest times out. A worker that searches, because it was woken, has just
+ * started, or spins before it sleeps, is as good as one that has found the
+ * work: it looks again before it sleeps, and sees to what it leaves.
+ */
+#include "thread_pool/pool.h"
+
+#include <errno.h>
+
+void soon__count_helpers(struct pool *pool)
+{
+    bool helpers = !pool->n_searching && (pool->n_idle || soon__awake(pool) < pool->max_workers);
+
+    /* seq_cst: see the head of schedule.c. */
+    if (atomic_load(&pool->helpers) != helpers)
+        atomic_store(&pool->helpers, helpers);
+}
+
+void soon__stop_searching(struct worker *self)
+{
+    struct pool *pool = self->pool;
+
+    if (self->searching)
+        pool->n_searching--;
+    self->searching = self->relays = false;
+    soon__count_helpers(pool);
+}
+
+void soon__start_searching(struct worker *self)
+{
+    self->searching = true;
+    self->pool->n_searching++;
+    soon__count_helpers(self->pool);
+}
+
+/* ---- waking ---- */
+
+/* Takes up to n idle workers off the stack, under the lock, to be woken
+ * without it. */
+static struct worker *take_idle(struct pool *pool, size_t n)
+{
+    struct worker *taken = NULL;
+
+    for (; n && pool->idle; n--) {
+        struct worker *worker = pool->idle;
+        pool->idle = worker->below;
+        pool->n_idle--;
+        worker->idle = false;
+        worker->to_wake = taken;
+        taken = worker;
+    }
+    soon__count_helpers(pool);
+    return taken;
+}
+
+void soon__wake(struct worker *taken)
+{
+    while (taken) {
+        struct worker *next = taken->to_wake;
+        /* release: pairs with the acquire in soon__park(). From here on the
+         * worker may be gone: the wake itself only uses its address. */
+        uint32_t was = atomic_exchange_explicit(&taken->awake, WORKER_AWAKE, memory_order_release);
+        if (was == WORKER_ASLEEP)
+            soon__futex_wake(&taken->awake, 1);
+        taken = next;
+    }
+}
+
+void soon__wake_all(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    struct worker *taken = take_idle(pool, pool->n_idle);
+    soon__lock_release(&pool->lock);
+    soon__wake(taken);
+}
+
+/* Idle workers first, then new ones. One that searches will find one of the
+ * tasks, and then see to the rest itself, as one that has just started does:
+ * that spares most wake-ups, each a system call, of a submitter that is about
+ * as fast as the workers. The tasks are safe as long as one worker is awake;
+ * more than that is speed, and may fail. */
+int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
+{
+    if (pool->n_searching)
+        n--;
+    size_t idle = pool->n_idle < n ? pool->n_idle : n;
+    int error = 0;
+
+    for (n -= idle; n && soon__awake(pool) < pool->max_workers && !error; n--)
+        error = soon__worker_start(pool);
+    if (soon__awake(pool) == 0)
+        return error;
+    *taken = take_idle(pool, idle);
+    for (struct worker *w = *taken; w; w = w->to_wake) {
+        w->searching = w->relays = true;
+        pool->n_searching++;
+    }
+    soon__count_helpers(pool);
+    return 0;
+}
+
+/* ---- parking ---- */
+
+void soon__push_idle(struct worker *self)
+{
+    struct pool *pool = self->pool;
+
+    /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
+    atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
+    self->idle = true;
+    self->below = pool->idle;
+    pool->idle = self;
+    pool->n_idle++;
+    soon__count_helpers(pool);
+}
+
+void soon__remove_idle(struct worker *self)
+{
+    struct worker **link = &self->pool->idle;
+
+    while (*link != self)
+        link = &(*link)->below;
+    *link = self->below;
+    self->idle = false;
+    self->pool->n_idle--;
+    soon__count_helpers(self->pool);
+}
+
+/* The last worker's hold is that of all the tasks in flight: somebody may
+ * still be completing one, see SOON_BACKEND_DRAINS. */
+static bool may_leave(struct pool *pool)
+{
+    return pool->n_staying > 1 || soon_executor_drain(&pool->ex, 0) == 0;
+}
+
+void soon__decide_to_leave(struct worker *self)
+{
+    self->leaving = true;
+    self->pool->n_staying--;
+    soon__count_helpers(self->pool);
+}
+
+void soon__decide_to_stay(struct worker *self)
+{
+    self->leaving = false;
+    self->pool->n_staying++;
+    soon__count_helpers(self->pool);
+}
+
+bool soon__park(struct worker *self)
+{
+    struct pool *pool = self->pool;
+    uint32_t parking = WORKER_PARKING;
+    soon_ns deadline = soon__deadline(pool->idle_timeout);
+
+    /* acquire, everywhere: pairs with the release in soon__wake(). */
+    if (!atomic_compare_exchange_strong_explicit(&self->awake, &parking, WORKER_ASLEEP,
+                                                 memory_order_acquire, memory_order_acquire))
+        return true;
+    while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {
+        if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
+            continue;
+        soon__lock_acquire(&pool->lock);
+        bool late = self->idle && pool->n_staying > pool->min_workers;
+        bool leave = late && may_leave(pool);
+        if (leave) {
+            soon__remove_idle(self);
+            soon__decide_to_leave(self);
+        }
+        soon__lock_release(&pool->lock);
+        if (leave)
+            return false;
+        /* It waits for the end of what is in flight; or it was woken just
+         * now, or is one of those that stay. */
+        deadline = late ? soon__deadline(SOON_MS(10)) : SOON__NEVER;
+    }
+    return true;
+}
