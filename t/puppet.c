@@ -58,7 +58,7 @@ static bool mask_is_empty(void)
     return true;
 }
 
-/* Of this process's command line. */
+/* Of this process's command line, as much as there is room for. */
 static void last_argument(char *to, size_t size)
 {
     char line[4096];
@@ -70,7 +70,9 @@ static void last_argument(char *to, size_t size)
     const char *last = line;
     for (const char *at = line; at < line + len; at += strlen(at) + 1)
         last = at;
-    snprintf(to, size, "%s", last);
+    size_t kept = strnlen(last, size - 1);
+    memcpy(to, last, kept);
+    to[kept] = '\0';
     close(fd);
 }
 
