@@ -28,8 +28,8 @@
 enum {
     THREADS = 24,
     MAPPINGS = 256,
-    FDS = 256,    /* that are looked at in the end */
-    ROUNDS = 4000 /* more of them don't lead to anything */
+    FDS = 256,     /* that are looked at in the end */
+    ROUNDS = 60000 /* a tape has 500 steps, a step 8 tasks, and a task takes about 10 */
 };
 
 enum sleep { NOBODY, STARTS, RUNS, INTERRUPTED, SLEEPS, POLLS, JOINS };
