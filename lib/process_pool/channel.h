@@ -25,13 +25,20 @@
  * Two sleepers, two Dekker pairs, all seq_cst:
  *
  *   the worker sets asleep, then looks at the state of its next slot, then
- *   sleeps on asleep; the host stores QUEUED, then looks at asleep.
+ *   sleeps on asleep; the host stores QUEUED (or REVOKED), then looks at asleep.
  *
  *   the host sets bell, then looks at the states, then sleeps in epoll; the
- *   worker stores DONE (or, where the bell asks for it, TAKEN), then looks at
- *   bell, and rings by a write to its eventfd.
+ *   worker stores DONE or PASSED (or, where the bell asks for it, TAKEN), then
+ *   looks at bell, and rings by a write to its eventfd.
  *
- * Of each pair at least one sees the other.
+ * Of each pair at least one sees the other. The host sleeps in one thread, and
+ * other threads of it write here, too:
+ *
+ *   - who hands a worker a task while that thread sleeps sets the bell first,
+ *     if it is not set, and QUEUED publishes it. If it was set then, it still
+ *     is, or the worker has rung.
+ *   - who takes the bell away, to look for a result itself, sets it again, and
+ *     then looks once more; so does who asks for BEGINS where ENDS was.
  *
  * Arguments longer than ARG_SMALL lie in the argument area, which the host
  * uses as a ring; results longer than VALUE_SMALL in the result area, in runs
@@ -53,8 +60,11 @@
 
 #include "process_pool/function.h"
 
+#ifndef SOON__RING
+#define SOON__RING 64 /* slots; the model checker makes do with 2 */
+#endif
+
 enum {
-    SOON__RING = 64,         /* slots */
     SOON__ARG_SMALL = 128,   /* bytes in a slot */
     SOON__VALUE_SMALL = 128, /* bytes in a slot */
     SOON__ARGS_SIZE = 2 << 20,
@@ -76,7 +86,7 @@ enum soon__phase {
 /* What a slot is for. */
 enum soon__errand {
     SOON__ERRAND_TASK = 1,
-    SOON__ERRAND_INITIALIZE, /* the first in a worker; it ends if that fails */
+    SOON__ERRAND_INITIALIZE, /* the first in a worker, which runs no task if that fails */
     SOON__ERRAND_FINISH,     /* the last: the finalizer, if there is one, then the end */
 };
 
@@ -126,7 +136,7 @@ struct soon__channel {
     uint32_t forked;       /* it has the program's addresses */
     uint64_t memory_limit; /* bytes beyond what it starts with, 0: none */
 
-    _Alignas(64) _Atomic uint32_t asleep; /* a futex. Sync: atomic: 1 the worker sets, 0 the host */
+    _Alignas(64) _Atomic uint32_t asleep; /* a futex. Sync: atomic: 1 the worker sets, 0 both */
     _Alignas(64) _Atomic uint32_t bell; /* enum soon__bell. Sync: atomic: the host sets, the worker
                                            clears */
     _Alignas(64) _Atomic uint64_t blocks; /* of the result area in use. Sync: atomic */

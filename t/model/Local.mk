@@ -11,14 +11,20 @@ t_models = \
 	t/model/deque \
 	t/model/parking \
 	t/model/state \
-	t/model/lock
+	t/model/lock \
+	t/model/channel
 
-check_LTLIBRARIES += t/model/libengine.la
+check_LTLIBRARIES += t/model/libengine.la t/model/libengine4.la
 check_PROGRAMS += $(t_models)
 TESTS += $(t_models)
 
 t_model_libengine_la_SOURCES = t/model/model.h t/model/relacy.h t/model/engine.cc
 t_model_libengine_la_CXXFLAGS = $(AM_CXXFLAGS) -std=c++17 -Wall -Wextra
+
+# The same for a model of four threads.
+t_model_libengine4_la_SOURCES = $(t_model_libengine_la_SOURCES)
+t_model_libengine4_la_CPPFLAGS = -DMODEL_THREADS=4 $(AM_CPPFLAGS)
+t_model_libengine4_la_CXXFLAGS = $(t_model_libengine_la_CXXFLAGS)
 
 t_model_shim = t/model/shim/stdatomic.h t/model/model.h t/model/os.c
 t_model_cppflags = -I$(top_srcdir)/t/model/shim -I$(top_srcdir) -DSOON__DEQUE_SIZE=2 -DSPIN_SLICES=1
@@ -30,6 +36,7 @@ nodist_EXTRA_t_model_deque_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_parking_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_state_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_lock_SOURCES = t/model/c++.cc
+nodist_EXTRA_t_model_channel_SOURCES = t/model/c++.cc
 
 t_model_deque_SOURCES = $(t_model_shim) t/model/deque.c
 t_model_deque_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
@@ -48,5 +55,25 @@ t_model_state_LDADD = $(t_model_ldadd)
 t_model_lock_SOURCES = $(t_model_shim) t/model/lock.c lib/os/lock.c
 t_model_lock_CPPFLAGS = $(t_model_cppflags) $(AM_CPPFLAGS)
 t_model_lock_LDADD = $(t_model_ldadd)
+
+# Nothing of the test library: all that the process pool stands on is the world's.
+t_model_channel_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/copies/string.h \
+	t/model/channel.c \
+	t/model/world.c \
+	t/model/world.h \
+	t/model/world_memory.c \
+	t/model/world_os.c \
+	lib/process_pool/assist.c \
+	lib/process_pool/collect.c \
+	lib/process_pool/death.c \
+	lib/process_pool/dispatch.c \
+	lib/process_pool/monitor.c \
+	lib/process_pool/port.c \
+	lib/process_pool/recall.c \
+	lib/process_pool/seat.c \
+	lib/process_pool/worker.c
+t_model_channel_CPPFLAGS = -I$(top_srcdir)/t/model/copies $(t_model_cppflags) $(t_model_locks) \
+	-DMODEL_THREADS=4 -DSOON__RING=2 -D_exit=world_exit $(AM_CPPFLAGS)
+t_model_channel_LDADD = t/model/libengine4.la
 
 endif

@@ -10,6 +10,7 @@
 
 #include "model.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -26,7 +27,7 @@ namespace
 
 using word = rl::atomic<uint64_t>;
 
-enum { ATOMICS = 48, LOCKS = 4 };
+enum { ATOMICS = 128, LOCKS = 8 };
 
 // An atomic object of the model, and the checker's that has its value.
 struct binding {
@@ -41,11 +42,19 @@ struct binding {
     }
 };
 
-// A store that was put off by MODEL_LATER.
+// A store that was put off by MODEL_LATER, or by MODEL_LAST.
 struct put_off {
     binding *to;
     uint64_t value;
     rl::memory_order order;
+    bool last;
+
+    void make(rl::debug_info_param info)
+    {
+        binding *object = to;
+        to = nullptr;
+        object->atomic().store(value, order, info);
+    }
 };
 
 const model *checked;
@@ -53,9 +62,12 @@ const model_mutant *mutant; // or nullptr
 unsigned long mutated;      // operations so far
 
 // Threads that get their turns one by one, at random, are all about equally far
-// all the time. Therefore in some runs most operations, in eighths, come right
+// all the time. Therefore in some runs most operations, in 32nds, come right
 // after the one before them.
 unsigned stay;
+
+// In some runs those that sleep now and then wake up for nothing.
+bool restless;
 
 binding bindings[ATOMICS];
 size_t n_bindings;
@@ -108,59 +120,41 @@ uint64_t cut(uint64_t value, size_t size)
 
 // ---- one operation ----
 
-class operation
+// Something that a thread does: another one's turn comes before it, or not.
+class turn
 {
   public:
-    operation(const void *object, const char *function, model_kind kind)
-        : to(find(object)), info(here(function, to.name)), pending(later[self()])
+    turn() : staying(rl::rand(32) < stay)
     {
-        hit = mutant && mutant->kind == kind && !strcmp(mutant->function, function) &&
-              !strcmp(mutant->object, to.name);
-        mutated += hit;
-        staying = rl::rand(8) < stay;
         if (staying)
             rl::ctx().disable_preemption();
     }
 
-    // The thread goes on: first with what it has put off, unless it did so just now.
-    ~operation()
+    ~turn()
     {
-        if (pending.to && later[self()].to == pending.to) {
-            later[self()].to = nullptr;
-            pending.to->atomic().store(pending.value, pending.order, info);
-        }
         if (staying)
             rl::ctx().enable_preemption();
         if (checked->resumed)
             checked->resumed(self());
     }
 
-    operation(const operation &) = delete;
-    operation &operator=(const operation &) = delete;
-
-    bool changed(model_change how) const
-    {
-        return hit && mutant->change == how;
-    }
-
-    rl::memory_order order(model_order order) const
-    {
-        return static_cast<rl::memory_order>(changed(MODEL_WEAKER) ? mutant->order : order);
-    }
-
-    // Of a compare-and-swap that fails: no mutant leaves it stronger than order().
-    rl::memory_order otherwise(model_order order) const
-    {
-        bool relaxed = changed(MODEL_WEAKER) && mutant->order == MODEL_RELAXED;
-        return static_cast<rl::memory_order>(relaxed ? MODEL_RELAXED : order);
-    }
-
-    binding &to;
-    const rl::debug_info info;
+    turn(const turn &) = delete;
+    turn &operator=(const turn &) = delete;
 
   private:
-    bool hit, staying;
-    const put_off pending;
+    const bool staying;
+};
+
+// Taking or leaving a lock, sleeping, waking others.
+class system_call : turn
+{
+  public:
+    system_call()
+    {
+        put_off &store = later[self()];
+        if (store.to && store.last)
+            store.make(here("the last moment", ""));
+    }
 };
 
 rl::memory_order load_part(rl::memory_order order)
@@ -177,6 +171,50 @@ rl::memory_order store_part(rl::memory_order order)
                                      : order;
 }
 
+class operation : turn
+{
+  public:
+    operation(const void *object, const char *function, model_kind kind)
+        : to(find(object)), info(here(function, to.name)), pending(later[self()].to)
+    {
+        hit = mutant && mutant->kind == kind && !strcmp(mutant->function, function) &&
+              !strcmp(mutant->object, to.name);
+        mutated += hit;
+    }
+
+    // The thread goes on: first with what it has put off, unless it did so just now.
+    ~operation()
+    {
+        put_off &store = later[self()];
+        if (pending && store.to && !store.last)
+            store.make(info);
+    }
+
+    bool changed(model_change how) const
+    {
+        return hit && mutant->change == how;
+    }
+
+    rl::memory_order order(model_order order) const
+    {
+        return static_cast<rl::memory_order>(changed(MODEL_WEAKER) ? mutant->order : order);
+    }
+
+    // Of a compare-and-swap that fails: no mutant leaves it stronger than order().
+    rl::memory_order otherwise(model_order order) const
+    {
+        rl::memory_order as = static_cast<rl::memory_order>(order);
+        return changed(MODEL_WEAKER) ? std::min(as, load_part(this->order(order))) : as;
+    }
+
+    binding &to;
+    const rl::debug_info info;
+
+  private:
+    bool hit;
+    const bool pending;
+};
+
 uint64_t load(operation &op, rl::memory_order order)
 {
     return op.to.atomic().load(order, op.info);
@@ -187,10 +225,11 @@ void store(operation &op, uint64_t value, rl::memory_order order)
     if (op.changed(MODEL_LOST))
         return;
     put_off &slot = later[self()];
-    if (slot.to || !op.changed(MODEL_LATER))
+    bool last = op.changed(MODEL_LAST);
+    if (slot.to || !(last || op.changed(MODEL_LATER)))
         op.to.atomic().store(value, order, op.info);
     else
-        slot = put_off{&op.to, value, order};
+        slot = put_off{&op.to, value, order, last};
 }
 
 // A read-modify-write that a mutant took apart.
@@ -240,6 +279,21 @@ bool swap(operation &op, uint64_t &seen, uint64_t value, rl::memory_order order,
                 : atomic.compare_exchange_strong(seen, value, order, op.info, otherwise, op.info);
 }
 
+// An update that always succeeds; after says what it makes of a value.
+template <rl::rmw_type_e type, typename F>
+uint64_t update(const void *object, size_t size, const char *function, model_order order,
+                rl::rmw_type_t<type> how, uint64_t operand, F after)
+{
+    operation op(object, function, MODEL_UPDATE);
+    rl::memory_order as = op.order(order);
+
+    if (!apart(op))
+        return cut(op.to.atomic().rmw(how, operand, as, op.info), size);
+    uint64_t was = load(op, load_part(as));
+    store(op, cut(after(was), size), store_part(as));
+    return was;
+}
+
 // ---- one run ----
 
 suite::suite()
@@ -258,11 +312,12 @@ suite::~suite()
 
 void suite::before()
 {
-    static const unsigned stays[] = {0, 4, 7};
+    static const unsigned stays[] = {0, 16, 28, 30, 31};
 
     stay = 0;
     checked->before();
-    stay = stays[rl::rand(3)];
+    stay = stays[rl::rand(5)];
+    restless = rl::rand(2);
 }
 
 void suite::thread(unsigned index)
@@ -271,8 +326,7 @@ void suite::thread(unsigned index)
         checked->resumed(index);
     checked->thread(index);
     if (later[index].to)
-        later[index].to->atomic().store(later[index].value, later[index].order,
-                                        here("the end of the thread", ""));
+        later[index].make(here("the end of the thread", ""));
 }
 
 void suite::after()
@@ -327,9 +381,9 @@ bool check_code(const model &m)
 
 void describe(const model_mutant &how)
 {
-    static const char *const kinds[] = {"load", "store", "update"};
+    static const char *const kinds[] = {"load", "store", "update", "call"};
     static const char *const changes[] = {"only", "taken apart", "after the operation that follows",
-                                          "left out"};
+                                          "at the last moment", "left out"};
 
     std::printf("%s() with its %s of %s %s%s%s", how.function, kinds[how.kind], how.object,
                 changes[how.change], how.change == MODEL_WEAKER ? " " : "",
@@ -419,16 +473,23 @@ void model_read(unsigned cell)
 
 void model_lock(const void *lock)
 {
+    system_call now;
+
     mutex_of(lock).lock(here("lock", ""));
-    if (checked->resumed)
-        checked->resumed(self());
+}
+
+bool model_try_lock(const void *lock)
+{
+    system_call now;
+
+    return mutex_of(lock).try_lock(here("try to lock", ""));
 }
 
 void model_unlock(const void *lock)
 {
+    system_call now;
+
     mutex_of(lock).unlock(here("unlock", ""));
-    if (checked->resumed)
-        checked->resumed(self());
 }
 
 // To the C memory model a futex orders nothing, so what relacy's wake hands to
@@ -438,19 +499,18 @@ bool model_sleep(const void *object, uint32_t expected, bool timed)
     rl::context &context = rl::ctx();
     binding &to = find(object);
     rl::unpark_reason reason = rl::unpark_reason_normal;
+    system_call now;
 
     context.sched();
     if (to.atomic().debug_value() == expected) {
         rl::thread_info<MODEL_THREADS> &mine = clocks();
         rl::timestamp_t known[MODEL_THREADS];
         std::memcpy(known, mine.acq_rel_order_, sizeof known);
-        reason = to.atomic().wait(context, timed, true, here("sleep", to.name));
+        reason = to.atomic().wait(context, timed, restless, here("sleep", to.name));
         for (unsigned i = 0; i < MODEL_THREADS; i++)
             if (i != self())
                 mine.acq_rel_order_[i] = known[i];
     }
-    if (checked->resumed)
-        checked->resumed(self());
     return reason != rl::unpark_reason_timeout;
 }
 
@@ -458,11 +518,24 @@ void model_wake(const void *object, int n)
 {
     rl::context &context = rl::ctx();
     binding &to = find(object);
+    system_call now;
 
     context.sched();
     to.atomic().wake(context, n, here("wake", to.name));
-    if (checked->resumed)
-        checked->resumed(self());
+}
+
+bool model_call(const char *function, const char *object)
+{
+    bool hit = mutant && mutant->kind == MODEL_CALL && !strcmp(mutant->function, function) &&
+               !strcmp(mutant->object, object);
+
+    mutated += hit;
+    return !hit;
+}
+
+uint64_t model_peek(const void *object)
+{
+    return find(object).atomic().debug_value();
 }
 
 // ---- what the operations of stdatomic.h become ----
@@ -485,27 +558,29 @@ void model_store(void *object, size_t size, const char *function, uint64_t value
 uint64_t model_exchange(void *object, size_t size, const char *function, uint64_t value,
                         enum model_order order)
 {
-    operation op(object, function, MODEL_UPDATE);
-    rl::memory_order as = op.order(order);
-
-    if (!apart(op))
-        return op.to.atomic().exchange(cut(value, size), as, op.info);
-    uint64_t was = load(op, load_part(as));
-    store(op, cut(value, size), store_part(as));
-    return was;
+    return update(object, size, function, order, rl::rmw_type_t<rl::rmw_type_swap>(),
+                  cut(value, size), [=](uint64_t) { return value; });
 }
 
 uint64_t model_add(void *object, size_t size, const char *function, uint64_t value,
                    enum model_order order)
 {
-    operation op(object, function, MODEL_UPDATE);
-    rl::memory_order as = op.order(order);
+    return update(object, size, function, order, rl::rmw_type_t<rl::rmw_type_add>(), value,
+                  [=](uint64_t was) { return was + value; });
+}
 
-    if (!apart(op))
-        return cut(op.to.atomic().fetch_add(value, as, op.info), size);
-    uint64_t was = load(op, load_part(as));
-    store(op, cut(was + value, size), store_part(as));
-    return was;
+uint64_t model_or(void *object, size_t size, const char *function, uint64_t value,
+                  enum model_order order)
+{
+    return update(object, size, function, order, rl::rmw_type_t<rl::rmw_type_or>(),
+                  cut(value, size), [=](uint64_t was) { return was | value; });
+}
+
+uint64_t model_and(void *object, size_t size, const char *function, uint64_t value,
+                   enum model_order order)
+{
+    return update(object, size, function, order, rl::rmw_type_t<rl::rmw_type_and>(), value,
+                  [=](uint64_t was) { return was & value; });
 }
 
 bool model_swap(void *object, size_t size, const char *function, void *seen, uint64_t value,

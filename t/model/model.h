@@ -25,7 +25,9 @@
 extern "C" {
 #endif
 
-enum { MODEL_THREADS = 3 };
+#ifndef MODEL_THREADS
+#define MODEL_THREADS 3
+#endif
 
 /* As relacy numbers them. */
 enum model_order {
@@ -41,12 +43,14 @@ enum model_change {
     MODEL_WEAKER, /* the order */
     MODEL_SPLIT,  /* a read-modify-write becomes a load and a store */
     MODEL_LATER,  /* a store changes places with the operation after it */
-    MODEL_LOST,   /* a store, or that of a read-modify-write, is left out */
+    MODEL_LAST,   /* a store comes only when the thread next takes or leaves a lock, or sleeps */
+    MODEL_LOST,   /* a store, or that of a read-modify-write, or a call is left out */
 };
 
-enum model_kind { MODEL_LOAD, MODEL_STORE, MODEL_UPDATE };
+enum model_kind { MODEL_LOAD, MODEL_STORE, MODEL_UPDATE, MODEL_CALL };
 
-/* Every operation of that kind, on objects bound by that name, in that function. */
+/* Every operation of that kind, on objects bound by that name, in that
+ * function; or every call by that name, see model_call(). */
 struct model_mutant {
     const char *function;
     const char *object;
@@ -85,18 +89,25 @@ unsigned model_choose(unsigned n);
 
 /* Writing and reading memory that is not atomic: fails where two threads might
  * do so at the same time, or a read comes before any write. */
-enum { MODEL_CELLS = 8 };
+enum { MODEL_CELLS = 32 };
 void model_write(unsigned cell);
 void model_read(unsigned cell);
 
 /* ---- in what stands in for lib/os ---- */
 
 void model_lock(const void *lock);
+bool model_try_lock(const void *lock);
 void model_unlock(const void *lock);
 void model_yield(void);
 /* False if it timed out, which only happens if timed. */
 bool model_sleep(const void *word, uint32_t expected, bool timed);
 void model_wake(const void *word, int n);
+
+/* A call of the system's is about to be made: false in the mutant that loses it. */
+bool model_call(const char *function, const char *object);
+
+/* The newest value of an object, for who stands outside of the model. */
+uint64_t model_peek(const void *object);
 
 /* ---- in shim/stdatomic.h ---- */
 
@@ -106,6 +117,10 @@ void model_store(void *object, size_t size, const char *function, uint64_t value
 uint64_t model_exchange(void *object, size_t size, const char *function, uint64_t value,
                         enum model_order order);
 uint64_t model_add(void *object, size_t size, const char *function, uint64_t value,
+                   enum model_order order);
+uint64_t model_or(void *object, size_t size, const char *function, uint64_t value,
+                  enum model_order order);
+uint64_t model_and(void *object, size_t size, const char *function, uint64_t value,
                    enum model_order order);
 bool model_swap(void *object, size_t size, const char *function, void *seen, uint64_t value,
                 enum model_order order, enum model_order otherwise, bool weak);

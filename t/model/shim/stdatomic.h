@@ -52,6 +52,10 @@ typedef struct atomic_flag {
     MODEL_WAS(p, model_add(MODEL_AT(p), MODEL_WORD(v), order))
 #define atomic_fetch_sub_explicit(p, v, order) \
     MODEL_WAS(p, model_add(MODEL_AT(p), -MODEL_WORD(v), order))
+#define atomic_fetch_or_explicit(p, v, order) \
+    MODEL_WAS(p, model_or(MODEL_AT(p), MODEL_WORD(v), order))
+#define atomic_fetch_and_explicit(p, v, order) \
+    MODEL_WAS(p, model_and(MODEL_AT(p), MODEL_WORD(v), order))
 #define atomic_compare_exchange_strong_explicit(p, seen, v, order, otherwise) \
     model_swap(MODEL_AT(p), seen, MODEL_WORD(v), order, otherwise, false)
 #define atomic_compare_exchange_weak_explicit(p, seen, v, order, otherwise) \
@@ -59,7 +63,12 @@ typedef struct atomic_flag {
 
 #define atomic_load(p) atomic_load_explicit(p, memory_order_seq_cst)
 #define atomic_store(p, v) atomic_store_explicit(p, v, memory_order_seq_cst)
+#define atomic_exchange(p, v) atomic_exchange_explicit(p, v, memory_order_seq_cst)
 #define atomic_fetch_add(p, v) atomic_fetch_add_explicit(p, v, memory_order_seq_cst)
 #define atomic_fetch_sub(p, v) atomic_fetch_sub_explicit(p, v, memory_order_seq_cst)
+#define atomic_fetch_or(p, v) atomic_fetch_or_explicit(p, v, memory_order_seq_cst)
+#define atomic_fetch_and(p, v) atomic_fetch_and_explicit(p, v, memory_order_seq_cst)
+#define atomic_compare_exchange_strong(p, seen, v) \
+    atomic_compare_exchange_strong_explicit(p, seen, v, memory_order_seq_cst, memory_order_seq_cst)
 
 #endif

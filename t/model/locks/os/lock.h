@@ -20,6 +20,11 @@ static inline void soon__lock_acquire(soon__lock *lock)
     model_lock(lock);
 }
 
+static inline bool soon__lock_try(soon__lock *lock)
+{
+    return model_try_lock(lock);
+}
+
 static inline void soon__lock_release(soon__lock *lock)
 {
     model_unlock(lock);
