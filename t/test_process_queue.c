@@ -6,6 +6,8 @@
  */
 #include "process_pool.h"
 
+#include "process_pool/pool.h"
+
 #include <sched.h>
 #include <unistd.h>
 
@@ -252,6 +254,31 @@ START_TEST(a_task_that_begins_makes_room)
 }
 END_TEST
 
+/* Results are collected by whoever has the lock `collecting`, which is here the
+ * test: so a task has ended, and its future does not know of it yet. */
+START_TEST(a_task_that_has_ended_is_not_pending_though_not_collected)
+{
+    soon_executor *ex = bounded(_i, 1, SOON_REJECT);
+    struct pool *pool = (struct pool *)ex;
+    soon_stats stats;
+
+    warm_up(ex, 1);
+    soon__lock_acquire(&pool->collecting);
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    struct entry *entry = soon__entry_at(pool->seats[0], pool->seats[0]->head);
+    while (atomic_load(&soon__slot_at(entry)->state) !=
+           soon__slot_state(entry->position, SOON__SLOT_DONE))
+        sched_yield();
+    stats = pool_figures(ex);
+    ck_assert_uint_eq(stats.pending, 0);
+    ck_assert_uint_eq(stats.running, 1);
+    ck_assert_uint_eq(stats.finished, 1);
+    assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL)); /* there is room */
+    soon__lock_release(&pool->collecting);
+    pool_down(ex, 3);
+}
+END_TEST
+
 struct submitter {
     soon_executor *ex;
     unsigned n;
@@ -463,6 +490,7 @@ Suite *test_suite(void)
 
     add_over_methods(pending, what_is_handed_ahead_counts_and_what_runs_does_not);
     add_over_methods(pending, a_task_that_begins_makes_room);
+    add_over_methods(pending, a_task_that_has_ended_is_not_pending_though_not_collected);
     add_over_methods(pending, many_wait_for_room_in_a_small_queue);
     add_over_methods(pending, under_caller_runs_the_submitter_runs_the_surplus);
     add_over_methods(pending, a_map_longer_than_the_queue);

@@ -85,18 +85,31 @@ bool soon__is_stuck_at(struct seat *seat, uint32_t position)
 
 /* ---- what has begun ---- */
 
+/* What is over has a completer, who reads the entry without the lock. */
+static void begin(struct entry *entry)
+{
+    if (entry->begun || entry->over)
+        return;
+    entry->begun = true;
+    soon__seat_started(entry->seat);
+    if (!entry->timeout)
+        return;
+    entry->deadline = is_in(entry, SOON__SLOT_DONE) ? soon__now() : soon__deadline(entry->timeout);
+    soon__monitor_by(entry->seat->pool, entry->deadline);
+}
+
 static bool note(struct entry *entry)
 {
     if (entry->begun || !entry->future)
         return false;
-    entry->begun = true;
-    soon__seat_started(entry->seat);
-    if (entry->timeout) {
-        entry->deadline = soon__deadline(entry->timeout);
-        soon__monitor_by(entry->seat->pool, entry->deadline);
-    }
+    begin(entry);
     /* False: somebody is cancelling it, and hears in recall that it runs. */
     return soon_future_set_running_or_notify_cancel(entry->future);
+}
+
+static bool has_begun(const struct entry *entry)
+{
+    return !entry->filling && (is_in(entry, SOON__SLOT_TAKEN) || is_in(entry, SOON__SLOT_DONE));
 }
 
 bool soon__note_begun(struct seat *seat)
@@ -113,12 +126,15 @@ bool soon__note_begun(struct seat *seat)
 
 /* ---- operations ---- */
 
+/* Those too that have ended and are not collected yet: they are not pending. */
 static void look_at_all(struct pool *pool)
 {
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
         /* seq_cst: the bell's Dekker pair. */
         atomic_store(&seat->segment->channel->bell, SOON__BELL_BEGINS);
-        (void)soon__note_begun(seat);
+        for (uint32_t p = seat->head; p != seat->tail; p++)
+            if (has_begun(soon__entry_at(seat, p)))
+                (void)note(soon__entry_at(seat, p));
     }
     pool->want_begins = true;
 }
@@ -129,8 +145,7 @@ void soon__op_look(soon_executor *ex, soon_future *f)
 
     soon__lock_acquire(&pool->lock);
     struct entry *entry = f ? soon__entry_of(f) : NULL;
-    if (entry && !entry->filling &&
-        (is_in(entry, SOON__SLOT_TAKEN) || is_in(entry, SOON__SLOT_DONE)))
+    if (entry && has_begun(entry))
         (void)note(entry);
     if (!f)
         look_at_all(pool);
@@ -158,11 +173,7 @@ bool soon__op_recall(soon_executor *ex, soon_future *f)
     struct entry *entry = soon__entry_of(f);
     if (entry && !(out = take_one(entry))) {
         begun = true;
-        if (!entry->begun && entry->timeout) {
-            entry->deadline = soon__deadline(entry->timeout);
-            soon__monitor_by(pool, entry->deadline);
-        }
-        entry->begun = true; /* the canceller tells the library */
+        begin(entry); /* the canceller tells the library */
     }
     if (out)
         soon__seat_sort(entry->seat);
