@@ -180,11 +180,14 @@ static soon_future *cause(soon_executor *ex, enum mischief what, bool returns, u
     return submit_named(ex, task_mischief, &plot, sizeof plot, "wild", SOON_MS(100));
 }
 
-/* While one worker is out of its mind the other goes on. */
+/* While one worker is out of its mind the other goes on. Not before that has
+ * begun: a worker may change what has been lent of tasks that it ran before. */
 static uint64_t cause_mischief(soon_executor *ex, enum mischief what, uint64_t seed)
 {
     soon_future *wild = cause(ex, what, false, seed);
 
+    while (soon_future_state(wild) == SOON_PENDING)
+        sched_yield();
     assert_innocents_are_right(ex);
     ck_assert_int_ne(soon_future_value(wild, SOON_FOREVER, NULL, NULL), 0);
     soon_future_unref(wild);
