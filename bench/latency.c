@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How long one task takes, and what a pool does that has none.
+ */
+#include "workloads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- latency ---- */
+
+double *bench_trips(const struct bench_peer *peer, void *pool, size_t most, size_t *n)
+{
+    double *us = malloc(most * sizeof *us), end;
+
+    bench_check(!us, "no memory");
+    for (size_t i = 0; i < most / 20 + 1; i++)
+        peer->trip(pool, NULL);
+    end = bench_now() + bench_seconds() * 2;
+    for (*n = 0; *n < most && (*n < most / 20 + 1 || bench_now() < end); ++*n) {
+        uint64_t begin = bench_ns();
+        peer->trip(pool, NULL);
+        us[*n] = (double)(bench_ns() - begin) / 1e3;
+    }
+    return us;
+}
+
+static void report_trips(const char *name, double *us, size_t n)
+{
+    static const struct {
+        const char *name;
+        double q;
+    } quantile[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}};
+    char row[100];
+
+    for (size_t i = 0; i < sizeof quantile / sizeof *quantile; i++) {
+        snprintf(row, sizeof row, "%s %s", name, quantile[i].name);
+        bench_row(row, bench_quantile(us, n, quantile[i].q), "us", "workers=%d tasks=%zu",
+                  BENCH_WORKERS, n);
+    }
+    free(us);
+}
+
+void bench_run_round_trip(const struct bench_peer *peer)
+{
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    size_t n;
+    double *us = bench_trips(peer, pool, bench_size(20000), &n);
+
+    report_trips("round trip", us, n);
+    bench_close(peer, pool);
+}
+
+void bench_run_round_trip_busy(const struct bench_peer *peer)
+{
+    size_t n;
+
+    bench_hogs_start(2);
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    double *us = bench_trips(peer, pool, bench_size(20000), &n);
+    bench_hogs_stop();
+    report_trips("round trip, busy CPUs,", us, n);
+    bench_close(peer, pool);
+}
+
+void bench_run_wake_up(const struct bench_peer *peer)
+{
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    size_t n = bench_size(100);
+    double us[100];
+
+    peer->trip(pool, NULL);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t started;
+        bench_doze(0.01);
+        uint64_t begin = bench_ns();
+        peer->trip(pool, &started);
+        us[i] = (double)(started - begin) / 1e3;
+    }
+    bench_row("wake-up after 10 ms idle p50", bench_quantile(us, n, 0.5), "us",
+              "workers=%d tasks=%zu", BENCH_WORKERS, n);
+    bench_row("wake-up after 10 ms idle p90", bench_quantile(us, n, 0.9), "us",
+              "workers=%d tasks=%zu", BENCH_WORKERS, n);
+    bench_close(peer, pool);
+}
+
+void bench_run_idle(const struct bench_peer *peer)
+{
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    double seconds = bench_quick ? 0.1 : 1, cpu_us, switches;
+
+    peer->flood(pool, 1000);
+    bench_doze(0.2);
+    bench_idle(seconds, &cpu_us, &switches);
+    bench_row("idle pool: CPU time", cpu_us / seconds, "us/s", "workers=%d", BENCH_WORKERS);
+    bench_row("idle pool: wake-ups", switches / seconds, "1/s", "workers=%d", BENCH_WORKERS);
+    bench_close(peer, pool);
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libsoon's process pool. Beside its round trip stands what two processes
+ * reach with nothing but a futex between them: the machine's own limit.
+ */
+#include "libsoon.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <soon.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static soon_executor *open_processes(unsigned workers)
+{
+    soon_executor *ex;
+
+    bench_check(soon_process_pool_new(&(soon_process_pool_options){.max_workers = workers}, &ex),
+                "soon_process_pool_new");
+    return ex;
+}
+
+static void close_processes(soon_executor *ex)
+{
+    bench_check(soon_shutdown(ex, SOON_FOREVER, 0), "soon_shutdown");
+    soon_executor_unref(ex);
+}
+
+/* ---- tasks ---- */
+
+static int nothing(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg, (void)arg_len;
+    return 0;
+}
+
+static int increment(soon_call *call, const void *arg, size_t arg_len)
+{
+    int n = *(const int *)arg + 1;
+
+    (void)arg_len;
+    return soon_return(call, &n, sizeof n);
+}
+
+static int echo(soon_call *call, const void *arg, size_t arg_len)
+{
+    return soon_return(call, arg, arg_len);
+}
+
+/* Long enough that as many as there are workers need a worker each. */
+static int meet(soon_call *call, const void *arg, size_t arg_len)
+{
+    pid_t pid = getpid();
+
+    (void)arg, (void)arg_len;
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    return soon_return(call, &pid, sizeof pid);
+}
+
+/* ---- round trips ---- */
+
+static void report_trips(const char *name, double *us, size_t n)
+{
+    char row[100];
+
+    snprintf(row, sizeof row, "%s p50", name);
+    bench_row(row, bench_quantile(us, n, 0.5), "us", "tasks=%zu", n);
+    snprintf(row, sizeof row, "%s p99", name);
+    bench_row(row, bench_quantile(us, n, 0.99), "us", "tasks=%zu", n);
+}
+
+static double *room_for(size_t n)
+{
+    return bench_room(n * sizeof(double));
+}
+
+static double *round_trips(soon_executor *ex, size_t n)
+{
+    double *us = room_for(n);
+
+    for (size_t i = 0; i < n + n / 10; i++) {
+        soon_future *f;
+        uint64_t begin = bench_ns();
+        bench_check(soon_submit(ex, nothing, NULL, 0, &f), "soon_submit");
+        bench_check(soon_future_wait(f, SOON_FOREVER), "soon_future_wait");
+        us[i % n] = (double)(bench_ns() - begin) / 1e3;
+        soon_future_unref(f);
+    }
+    return us;
+}
+
+enum { OURS, THEIRS, OVER };
+
+struct court {
+    _Atomic uint32_t ball; /* whose turn it is */
+    bool spin;
+};
+
+/* False once it is over. */
+static bool await_ball(struct court *court, uint32_t mine)
+{
+    uint32_t ball;
+
+    while ((ball = atomic_load(&court->ball)) != mine && ball != OVER)
+        if (!court->spin)
+            syscall(SYS_futex, &court->ball, FUTEX_WAIT, ball, NULL, NULL, 0);
+    return ball != OVER;
+}
+
+static void play(struct court *court, uint32_t next)
+{
+    atomic_store(&court->ball, next);
+    if (!court->spin)
+        syscall(SYS_futex, &court->ball, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* Two processes and one word, which is OVER at the end. */
+static void measure_limit(const char *name, bool spin)
+{
+    size_t most = bench_size(5000), n = 0;
+    double *us = room_for(most), end;
+    struct court *court =
+        mmap(NULL, sizeof *court, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    bench_check(court == MAP_FAILED ? errno : 0, "mmap");
+    court->spin = spin;
+    pid_t child = fork();
+    bench_check(child < 0 ? errno : 0, "fork");
+    if (child == 0) {
+        while (await_ball(court, THEIRS))
+            play(court, OURS);
+        _exit(0);
+    }
+    end = bench_now() + bench_seconds();
+    for (; n < most && (n == 0 || bench_now() < end); n++) {
+        uint64_t begin = bench_ns();
+        play(court, THEIRS);
+        await_ball(court, OURS);
+        us[n] = (double)(bench_ns() - begin) / 1e3;
+    }
+    play(court, OVER);
+    waitpid(child, NULL, 0);
+    munmap(court, sizeof *court);
+    report_trips(name, us, n);
+}
+
+static void run_round_trip(const struct bench_peer *peer)
+{
+    size_t n = bench_size(5000);
+
+    (void)peer;
+    measure_limit("limit of processes: futex, asleep,", false);
+    measure_limit("limit of processes: spinning,", true);
+    soon_executor *ex = open_processes(BENCH_WORKERS);
+    report_trips("process pool: round trip", round_trips(ex, n), n);
+    close_processes(ex);
+}
+
+/* ---- many tasks ---- */
+
+static void flood(soon_executor *ex, size_t n)
+{
+    soon_future **f = bench_room(n * sizeof(soon_future *));
+
+    for (size_t i = 0; i < n; i++) {
+        int k = (int)i;
+        bench_check(soon_submit(ex, increment, &k, sizeof k, &f[i]), "soon_submit");
+    }
+    for (size_t i = 0; i < n; i++) {
+        int k = 0;
+        bench_check(soon_future_result(f[i], SOON_FOREVER, &k, sizeof k), "soon_future_result");
+        bench_check(k != (int)i + 1, "a result");
+        soon_future_unref(f[i]);
+    }
+}
+
+/* Tasks a second. */
+static double flood_rate(soon_executor *ex, size_t batch)
+{
+    size_t done = 0;
+
+    flood(ex, batch);
+    double begin = bench_now(), took = 0;
+    for (; took < bench_seconds(); took = bench_now() - begin, done += batch)
+        flood(ex, batch);
+    return (double)done / took;
+}
+
+static void run_flood(const struct bench_peer *peer)
+{
+    size_t batch = bench_size(50000);
+    soon_executor *ex = open_processes(BENCH_WORKERS);
+
+    (void)peer;
+    bench_row("process pool: flood", flood_rate(ex, batch) / 1e6, "M tasks/s",
+              "workers=%d producers=1 batch=%zu", BENCH_WORKERS, batch);
+    close_processes(ex);
+}
+
+static void run_map(const struct bench_peer *peer)
+{
+    size_t n = bench_size(4000000);
+    soon_executor *ex = open_processes(BENCH_WORKERS);
+    int *in = bench_room(2 * n * sizeof *in), *out = in + n;
+    double took = 0;
+
+    (void)peer;
+    for (size_t i = 0; i < n; i++)
+        in[i] = (int)i;
+    for (int round = 0; round < 2; round++) { /* the first one is not counted */
+        double begin = bench_now();
+        bench_check(soon_map(ex, increment, in, sizeof *in, n, out, sizeof *out, NULL), "soon_map");
+        took = bench_now() - begin;
+    }
+    for (size_t i = 0; i < n; i++)
+        bench_check(out[i] != (int)i + 1, "a result of soon_map");
+    bench_row("process pool: map", (double)n / took / 1e6, "M items/s", "workers=%d items=%zu",
+              BENCH_WORKERS, n);
+    close_processes(ex);
+}
+
+/* Seconds that n echoes of size bytes take, of which four are under way. */
+static double echoes(soon_executor *ex, const void *bytes, size_t size, size_t n)
+{
+    enum { AHEAD = 4 };
+    soon_future *f[AHEAD] = {NULL};
+    const void *value;
+    size_t len;
+    double begin = bench_now();
+
+    for (size_t i = 0; i < n + AHEAD; i++) {
+        soon_future **at = &f[i % AHEAD];
+        if (i >= AHEAD) {
+            bench_check(soon_future_value(*at, SOON_FOREVER, &value, &len), "soon_future_value");
+            bench_check(len != size || memcmp(value, bytes, 8) != 0, "an echo");
+            soon_future_unref(*at);
+        }
+        if (i < n)
+            bench_check(soon_submit(ex, echo, bytes, size, at), "soon_submit");
+    }
+    return bench_now() - begin;
+}
+
+static void run_echo(const struct bench_peer *peer)
+{
+    static const struct {
+        const char *name;
+        size_t size;
+    } sizes[] = {{"64 B", 64},       {"4 KiB", 4 << 10}, {"64 KiB", 64 << 10},
+                 {"1 MiB", 1 << 20}, {"8 MiB", 8 << 20}, {"64 MiB", 64 << 20}};
+    soon_executor *ex = open_processes(BENCH_WORKERS);
+    char row[100];
+
+    (void)peer;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t size = sizes[i].size, n = bench_size(128u << 20) / size;
+        void *bytes = bench_room(size);
+        memset(bytes, 'x', size);
+        n = n < 2 ? 2 : n > 30000 ? 30000 : n;
+        echoes(ex, bytes, size, n / 4 + 2);
+        double took = echoes(ex, bytes, size, n);
+        snprintf(row, sizeof row, "process pool: echo of %s", sizes[i].name);
+        bench_row(row, (double)n * (double)size / took / 1e9, "GB/s",
+                  "workers=%d bytes=%zu tasks=%zu", BENCH_WORKERS, size, n);
+    }
+    close_processes(ex);
+}
+
+/* ---- many workers ---- */
+
+/* Bytes of a process, and its share of what it shares with others. */
+static double proportional_size(pid_t pid)
+{
+    char path[100], line[200];
+    unsigned long kib = 0;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%ld/smaps_rollup", (long)pid);
+    f = fopen(path, "r");
+    bench_check(!f ? errno : 0, path);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "Pss: %lu kB", &kib) == 1)
+            break;
+    fclose(f);
+    bench_check(kib == 0, path);
+    return (double)kib * 1024;
+}
+
+/* Has every worker of a pool started; their process ids into pid. */
+static void meet_workers(soon_executor *ex, unsigned workers, pid_t *pid)
+{
+    soon_future *f[64];
+    soon_stats stats;
+
+    for (unsigned i = 0; i < workers; i++)
+        bench_check(soon_submit(ex, meet, NULL, 0, &f[i]), "soon_submit");
+    for (unsigned i = 0; i < workers; i++) {
+        bench_check(soon_future_result(f[i], SOON_FOREVER, &pid[i], sizeof *pid),
+                    "soon_future_result");
+        soon_future_unref(f[i]);
+    }
+    bench_check(soon_executor_stats(ex, &stats), "soon_executor_stats");
+    bench_check(stats.workers != workers, "not all workers have started");
+}
+
+static void run_start(const struct bench_peer *peer)
+{
+    enum { WORKERS = 64 };
+    soon_executor *ex = open_processes(WORKERS);
+    pid_t pid[WORKERS];
+    double begin = bench_now(), bytes = 0;
+
+    (void)peer;
+    meet_workers(ex, WORKERS, pid);
+    double took = bench_now() - begin - 0.1;
+    for (int i = 0; i < WORKERS; i++)
+        bytes += proportional_size(pid[i]);
+    bench_row("process pool: start of 64 workers", took / WORKERS * 1e6, "us each", "workers=%d",
+              WORKERS);
+    bench_row("process pool: memory of 64 workers", bytes / WORKERS / 1024, "KiB each",
+              "workers=%d", WORKERS);
+    close_processes(ex);
+}
+
+static void run_workers(const struct bench_peer *peer)
+{
+    char row[100];
+    pid_t pid[64];
+
+    (void)peer;
+    for (unsigned workers = 1; workers <= 64; workers *= 2) {
+        soon_executor *ex = open_processes(workers);
+        meet_workers(ex, workers, pid);
+        snprintf(row, sizeof row, "process workers: flood, %u", workers);
+        bench_row(row, flood_rate(ex, bench_size(50000)) / 1e6, "M tasks/s", "workers=%u", workers);
+        close_processes(ex);
+    }
+}
+
+static void run_growth(const struct bench_peer *peer)
+{
+    soon_executor *ex = open_processes(BENCH_WORKERS);
+    size_t most = bench_quick ? 10000 : 1000000;
+    char row[100];
+    int digits = 3;
+
+    (void)peer;
+    for (size_t n = 1000; n <= most; n *= 10, digits++) {
+        snprintf(row, sizeof row, "process growth: pending, 10^%d", digits);
+        bench_row(row, 1e9 / flood_rate(ex, n), "ns", "workers=%d tasks=%zu", BENCH_WORKERS, n);
+    }
+    close_processes(ex);
+}
+
+const struct bench_workload libsoon_process_workloads[] = {
+    {"process-round-trip", run_round_trip},
+    {"process-flood", run_flood},
+    {"process-map", run_map},
+    {"process-echo", run_echo},
+    {"process-start", run_start},
+    {"process-workers", run_workers},
+    {"process-growth", run_growth},
+    {NULL, NULL},
+};

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tasks a second.
+ */
+#include "workloads.h"
+
+#include <stdio.h>
+
+/* Seconds that posting n tasks, and their running, takes. */
+double bench_post(void (*op)(void *pool, size_t n), void *pool, size_t n)
+{
+    uint64_t goal = bench_ticks() + n;
+    double begin = bench_now();
+
+    op(pool, n);
+    while (bench_ticks() < goal)
+        bench_doze(20e-6);
+    bench_check(bench_ticks() != goal, "tasks ran more often than they were submitted");
+    return bench_now() - begin;
+}
+
+/* ---- floods ---- */
+
+struct flood {
+    const struct bench_peer *peer;
+    void *pool;
+    size_t batch;
+    double end;  /* go on until then */
+    size_t done; /* Sync: atomic */
+};
+
+static void produce(void *data)
+{
+    struct flood *flood = data;
+
+    do {
+        flood->peer->flood(flood->pool, flood->batch);
+        __atomic_fetch_add(&flood->done, flood->batch, __ATOMIC_SEQ_CST);
+    } while (bench_now() < flood->end);
+}
+
+/* In futures a second. */
+double bench_flood(const struct bench_peer *peer, void *pool, unsigned producers, size_t batch)
+{
+    struct flood flood = {.peer = peer, .pool = pool, .batch = batch};
+
+    bench_in_threads(producers, produce, &flood);
+    flood.done = 0;
+    flood.end = bench_now() + bench_seconds();
+    double took = bench_in_threads(producers, produce, &flood);
+    return (double)flood.done / took;
+}
+
+void bench_run_flood(const struct bench_peer *peer)
+{
+    for (unsigned producers = 1; producers <= 4; producers += 3) {
+        void *pool = bench_open(peer, BENCH_WORKERS);
+        size_t batch = bench_size(100000) / producers;
+        double rate = bench_flood(peer, pool, producers, batch);
+        bench_row(producers == 1 ? "flood, 1 producer" : "flood, 4 producers", rate / 1e6,
+                  "M futures/s", "workers=%d producers=%u batch=%zu", BENCH_WORKERS, producers,
+                  batch);
+        bench_close(peer, pool);
+    }
+}
+
+/* Tasks a second that are posted and run, n at a time. */
+double bench_post_rate(void (*op)(void *pool, size_t n), void *pool, size_t n)
+{
+    double took = 0;
+    size_t done = 0;
+
+    bench_post(op, pool, n);
+    for (; took < bench_seconds(); done += n)
+        took += bench_post(op, pool, n);
+    return (double)done / took;
+}
+
+void bench_run_detached(const struct bench_peer *peer)
+{
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    size_t batch = bench_size(500000);
+
+    bench_row("detached flood", bench_post_rate(peer->detached, pool, batch) / 1e6, "M tasks/s",
+              "workers=%d producers=1 batch=%zu", BENCH_WORKERS, batch);
+    bench_close(peer, pool);
+}
+
+void bench_run_many(const struct bench_peer *peer)
+{
+    size_t batch = bench_size(500000), done = 0;
+
+    if (peer->many) {
+        void *pool = bench_open(peer, BENCH_WORKERS);
+        bench_row("submit_many", bench_post_rate(peer->many, pool, batch) / 1e6, "M tasks/s",
+                  "workers=%d producers=1 batch=%zu", BENCH_WORKERS, batch);
+        bench_close(peer, pool);
+    }
+    if (peer->many_results) {
+        void *pool = bench_open(peer, BENCH_WORKERS);
+        batch = bench_size(100000);
+        peer->many_results(pool, batch);
+        double begin = bench_now(), took = 0;
+        for (; took < bench_seconds(); took = bench_now() - begin, done += batch)
+            peer->many_results(pool, batch);
+        bench_row("submit_many with results", (double)done / took / 1e6, "M futures/s",
+                  "workers=%d producers=1 batch=%zu", BENCH_WORKERS, batch);
+        bench_close(peer, pool);
+    }
+}
+
+/* ---- fork and join ---- */
+
+double bench_fib_rate(const struct bench_peer *peer, void *pool, int n)
+{
+    long value = 0, next = 1, rounds = 0;
+
+    for (int i = 0; i < n; i++) {
+        long sum = value + next;
+        value = next;
+        next = sum;
+    }
+    bench_check(peer->fib(pool, n) != value, "fib");
+    double begin = bench_now(), took = 0;
+    for (; took < bench_seconds(); took = bench_now() - begin, rounds++)
+        bench_check(peer->fib(pool, n) != value, "fib");
+    /* One for each call with n >= 2: fib(n + 1) - 1 of them. */
+    return (double)rounds * (double)(next - 1) / took;
+}
+
+void bench_run_fib(const struct bench_peer *peer)
+{
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    int n = bench_quick ? 17 : 27;
+    double rate = bench_fib_rate(peer, pool, n);
+
+    bench_row("fork-join fib", rate / 1e6, "M tasks/s", "workers=%d n=%d", BENCH_WORKERS, n);
+    bench_close(peer, pool);
+}
+
+/* ---- as they complete ---- */
+
+static double submitted;
+
+void bench_submitted(void)
+{
+    submitted = bench_now();
+}
+
+/* Seconds, from the first submit and from the last one on. */
+void bench_complete(const struct bench_peer *peer, void *pool, size_t n, double *all, double *rest)
+{
+    double begin = bench_now();
+
+    submitted = 0;
+    peer->as_completed(pool, n);
+    double end = bench_now();
+    bench_check(submitted < begin, "bench_submitted() was not called");
+    *all = end - begin;
+    *rest = end - submitted;
+}
+
+void bench_run_as_completed(const struct bench_peer *peer)
+{
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    size_t n = bench_size(200000), rounds = 0;
+    double all, rest, sum_all = 0, sum_rest = 0;
+
+    bench_complete(peer, pool, n, &all, &rest);
+    for (; sum_all < bench_seconds(); rounds++) {
+        bench_complete(peer, pool, n, &all, &rest);
+        sum_all += all;
+        sum_rest += rest;
+    }
+    bench_row("as_completed", (double)(rounds * n) / sum_rest / 1e6, "M futures/s",
+              "workers=%d futures=%zu", BENCH_WORKERS, n);
+    bench_row("as_completed with submits", (double)(rounds * n) / sum_all / 1e6, "M futures/s",
+              "workers=%d futures=%zu", BENCH_WORKERS, n);
+    bench_close(peer, pool);
+}
+
+void bench_run_callback(const struct bench_peer *peer)
+{
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    size_t n = bench_size(100000), rounds = 0;
+
+    peer->callbacks(pool, n);
+    double begin = bench_now(), took = 0;
+    for (; took < bench_seconds(); took = bench_now() - begin, rounds++)
+        peer->callbacks(pool, n);
+    bench_row("callback in a loop", (double)(rounds * n) / took / 1e6, "M callbacks/s",
+              "workers=%d batch=%zu", BENCH_WORKERS, n);
+    bench_close(peer, pool);
+}
+
+/* ---- tasks that take time ---- */
+
+struct plain {
+    size_t n;
+    uint64_t iterations;
+};
+
+static void work_plainly(void *data)
+{
+    const struct plain *plain = data;
+
+    for (size_t i = 0; i < plain->n; i++)
+        bench_work(plain->iterations);
+}
+
+/* Iterations of bench_work() a microsecond, with every worker's CPU at it. */
+static double calibrate(void)
+{
+    struct plain plain = {1, bench_quick ? 1000000 : 20000000};
+
+    bench_in_threads(BENCH_WORKERS, work_plainly, &plain);
+    return (double)plain.iterations / (bench_in_threads(BENCH_WORKERS, work_plainly, &plain) * 1e6);
+}
+
+/* Beside what as many threads reach that do the same without any pool. */
+void bench_run_work(const struct bench_peer *peer)
+{
+    static const double lengths[] = {1, 10, 20, 100};
+    void *pool = bench_open(peer, BENCH_WORKERS);
+    double rate = calibrate();
+    char row[100];
+
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t n = (size_t)((bench_quick ? 0.004 : 0.2) * 1e6 / lengths[i]) * BENCH_WORKERS;
+        struct plain plain = {n / BENCH_WORKERS, (uint64_t)(rate * lengths[i])};
+        peer->work(pool, n / 10 + 1, plain.iterations);
+        double ideal = bench_in_threads(BENCH_WORKERS, work_plainly, &plain);
+        double begin = bench_now();
+        peer->work(pool, n, plain.iterations);
+        double took = bench_now() - begin;
+        snprintf(row, sizeof row, "tasks of %g us", lengths[i]);
+        bench_row(row, ideal / took * 100, "% of ideal", "workers=%d tasks=%zu", BENCH_WORKERS, n);
+    }
+    bench_close(peer, pool);
+}

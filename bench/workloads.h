@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is measured, the same for every program. Each workload is run in a
+ * process of its own by bench/run, and begins with a round that is not
+ * counted, in which threads start and caches fill.
+ */
+#ifndef BENCH_WORKLOADS_H
+#define BENCH_WORKLOADS_H
+
+#include "harness.h"
+
+extern const char *bench_program;
+
+void *bench_open(const struct bench_peer *peer, unsigned workers);
+void bench_close(const struct bench_peer *peer, void *pool);
+void bench_doze(double seconds);
+
+/* Seconds that submitting n tasks with op takes, and their running. */
+double bench_post(void (*op)(void *pool, size_t n), void *pool, size_t n);
+/* Tasks a second of that, n at a time. */
+double bench_post_rate(void (*op)(void *pool, size_t n), void *pool, size_t n);
+
+/* Futures a second, of tasks submitted and collected batch by batch. */
+double bench_flood(const struct bench_peer *peer, void *pool, unsigned producers, size_t batch);
+
+/* Tasks a second in fib(n): one for each call with n >= 2. */
+double bench_fib_rate(const struct bench_peer *peer, void *pool, int n);
+
+/* Seconds of an as_completed, from the first submit on and from the last. */
+void bench_complete(const struct bench_peer *peer, void *pool, size_t n, double *all, double *rest);
+
+/* Round trips in us, most at most; *n says how many. The caller frees them. */
+double *bench_trips(const struct bench_peer *peer, void *pool, size_t most, size_t *n);
+
+void bench_run_flood(const struct bench_peer *peer);
+void bench_run_detached(const struct bench_peer *peer);
+void bench_run_many(const struct bench_peer *peer);
+void bench_run_fib(const struct bench_peer *peer);
+void bench_run_round_trip(const struct bench_peer *peer);
+void bench_run_round_trip_busy(const struct bench_peer *peer);
+void bench_run_wake_up(const struct bench_peer *peer);
+void bench_run_idle(const struct bench_peer *peer);
+void bench_run_as_completed(const struct bench_peer *peer);
+void bench_run_callback(const struct bench_peer *peer);
+void bench_run_work(const struct bench_peer *peer);
+void bench_run_memory(const struct bench_peer *peer);
+void bench_run_cancel(const struct bench_peer *peer);
+void bench_run_growth(const struct bench_peer *peer);
+void bench_run_growth_most(const struct bench_peer *peer);
+void bench_run_workers(const struct bench_peer *peer);
+
+#endif /* BENCH_WORKLOADS_H */
