@@ -43,6 +43,7 @@ t_programs = \
 	t/test_process_broken \
 	t/test_process_timeout \
 	t/test_process_kill \
+	t/test_process_rights \
 	t/test_process_queue \
 	t/test_process_end \
 	t/test_process_payload \
@@ -292,6 +293,11 @@ t_test_process_kill_SOURCES = t/test_process_kill.c
 t_test_process_kill_CPPFLAGS = $(t_cppflags)
 t_test_process_kill_CFLAGS = $(t_cflags)
 t_test_process_kill_LDADD = $(t_ldadd)
+
+t_test_process_rights_SOURCES = t/test_process_rights.c
+t_test_process_rights_CPPFLAGS = $(t_cppflags)
+t_test_process_rights_CFLAGS = $(t_cflags)
+t_test_process_rights_LDADD = $(t_ldadd)
 
 t_test_process_queue_SOURCES = t/test_process_queue.c
 t_test_process_queue_CPPFLAGS = $(t_cppflags)

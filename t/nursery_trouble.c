@@ -234,7 +234,10 @@ static const struct garbage {
     size_t len;
     unsigned fds;
 } garbage[] = {
-    {.report = {.kind = 3, .pid = 1}},
+    {.report = {.kind = SOON__REPORT_STAYS, .pid = 1}},
+    {.report = {.kind = SOON__REPORT_STAYS, .pid = 0, .error = -EPERM}},
+    {.report = {.kind = SOON__REPORT_STAYS, .pid = 1, .error = -EPERM}, .fds = 1},
+    {.report = {.kind = 4, .pid = 1}},
     {.report = {.kind = (enum soon__report_kind) - 1, .pid = 1}},
     {.report = {.kind = SOON__REPORT_BORN, .pid = 1}},
     {.report = {.kind = SOON__REPORT_BORN, .pid = 0}, .fds = 1},
@@ -276,9 +279,10 @@ START_TEST(a_request_without_descriptors_is_refused)
 }
 END_TEST
 
-START_TEST(a_kill_for_nobody_is_nothing)
+START_TEST(a_signal_for_nobody_is_nothing)
 {
-    const struct soon__request request = {.kind = SOON__REQUEST_KILL, .berth = {7, 8}};
+    const struct soon__request request = {
+        .kind = SOON__REQUEST_SIGNAL, .berth = {7, 8}, .signal = SIGKILL};
     struct stage stage;
 
     stage_open(&stage, _i);
@@ -434,6 +438,6 @@ void add_trouble_cases(Suite *suite)
     tcase_add_loop_test(tc, a_nursery_that_nobody_hears_ends, 0, METHODS);
     tcase_add_loop_test(tc, a_report_that_makes_no_sense_ends_the_nursery, 0, GARBAGE);
     tcase_add_loop_test(tc, a_request_without_descriptors_is_refused, 0, METHODS);
-    tcase_add_loop_test(tc, a_kill_for_nobody_is_nothing, 0, METHODS);
+    tcase_add_loop_test(tc, a_signal_for_nobody_is_nothing, 0, METHODS);
     add_spawn_cases(tc);
 }

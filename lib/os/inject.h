@@ -20,6 +20,8 @@ enum soon__inject_point {
     SOON__INJECT_FORK, /* also a twin, and a child that executes a program */
     SOON__INJECT_PIDFD,
     SOON__INJECT_SIGNALFD,
+    SOON__INJECT_SIGNAL, /* to a process elsewhere */
+    SOON__INJECT_KILL,   /* a signal to a child */
     SOON__INJECT_POINTS, /* how many there are */
 };
 

@@ -146,6 +146,8 @@ int soon__process_signal(int pidfd, int signal)
 {
     int saved = errno, error = 0;
 
+    if (soon__inject(SOON__INJECT_SIGNAL))
+        return -EPERM;
     if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0)
         error = -errno;
     errno = saved;
@@ -219,10 +221,27 @@ void soon__process_continue(pid_t pid)
     kill(pid, SIGCONT);
 }
 
-void soon__process_kill(pid_t pid)
+/* Who has ended may be beyond anybody's signals as well. */
+static bool has_ended(pid_t pid)
 {
-    kill(pid, SIGKILL); /* it may have left its group */
-    kill(-pid, SIGKILL);
+    siginfo_t info = {.si_pid = 0};
+
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == pid;
+}
+
+int soon__process_signal_child(pid_t pid, int signal)
+{
+    if (soon__inject(SOON__INJECT_KILL))
+        return -EPERM;
+    int error = kill(pid, signal) < 0 ? -errno : 0; /* it may have left its group */
+    if (signal == SIGKILL)
+        kill(-pid, SIGKILL);
+    return error && has_ended(pid) ? 0 : error;
+}
+
+bool soon__process_kill(pid_t pid)
+{
+    return soon__process_signal_child(pid, SIGKILL) == 0;
 }
 
 void soon__process_bury(pid_t pid)
@@ -234,6 +253,15 @@ void soon__process_bury(pid_t pid)
     /* Until it is reaped nobody else gets its number, as a process or a group. */
     kill(-pid, SIGKILL);
     waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG);
+}
+
+struct soon__owner soon__process_owner(void)
+{
+    struct soon__owner owner = {0};
+    uid_t effective;
+
+    getresuid(&owner.real, &effective, &owner.saved);
+    return owner;
 }
 
 /* ---- names and limits ---- */

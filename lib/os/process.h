@@ -86,6 +86,17 @@ const volatile bool *soon__process_mark(void);
 /* Sends a signal: 0, -ESRCH if it has ended, or another negative errno. */
 int soon__process_signal(int pidfd, int signal);
 
+/* The same to a child that is not reaped yet, and with SIGKILL to all of its
+ * process group. 0 also if it has ended; -EPERM: the system does not allow it. */
+int soon__process_signal_child(pid_t pid, int signal);
+
+/* Who may signal the calling process, as far as that is up to its user: what
+ * the kernel holds against the sender's (kill(2)). */
+struct soon__owner {
+    uid_t real, saved;
+};
+struct soon__owner soon__process_owner(void);
+
 /* How a process ended: a signal, or an exit code. */
 struct soon__exit {
     int signal; /* or 0 */
@@ -112,8 +123,9 @@ pid_t soon__process_ended(struct soon__exit *how);
 /* Has a process go on that somebody may have stopped. */
 void soon__process_continue(pid_t pid);
 
-/* Kills a child that is not reaped yet, and all of its process group. */
-void soon__process_kill(pid_t pid);
+/* Kills a child that is not reaped yet, and all of its process group. False:
+ * the system does not allow it. */
+bool soon__process_kill(pid_t pid);
 
 /* Waits for a child's end, kills what is left of its process group, and reaps
  * the child. */

@@ -109,20 +109,35 @@ static bool start(struct brood *brood, struct soon__berth berth, const int fds[S
         brood->nursery->child[brood->n++] = (struct soon__child){.pid = pid, .berth = berth};
         return true;
     }
-    soon__process_kill(pid);
-    soon__process_bury(pid);
+    if (soon__process_kill(pid))
+        soon__process_bury(pid);
     return error != -EPIPE && tell_failed(brood, berth, error);
 }
 
 /* ---- death ---- */
 
-static void kill_one(struct brood *brood, struct soon__berth berth)
+static const struct soon__child *child_of(const struct brood *brood, struct soon__berth berth)
 {
     const struct soon__child *child = brood->nursery->child;
 
     for (unsigned i = 0; i < brood->n; i++)
         if (child[i].berth.seat == berth.seat && child[i].berth.generation == berth.generation)
-            soon__process_kill(child[i].pid);
+            return &child[i];
+    return NULL;
+}
+
+/* A task may have changed its worker's user, and the nursery lack the right to
+ * signal that one. */
+static bool signal_one(struct brood *brood, struct soon__berth berth, int signal)
+{
+    struct soon__report report = {.kind = SOON__REPORT_STAYS, .berth = berth, .pidfd = -1};
+    const struct soon__child *child = child_of(brood, berth);
+
+    if (!child)
+        return true;
+    report.pid = child->pid;
+    report.error = soon__process_signal_child(child->pid, signal);
+    return report.error == 0 || tell(brood, &report);
 }
 
 static bool forget(struct brood *brood, pid_t pid, struct soon__berth *berth)
@@ -152,13 +167,16 @@ static bool bury_the_dead(struct brood *brood)
     return heard;
 }
 
+/* Those that may not be killed are waited for by nobody. */
 static void kill_all(struct brood *brood)
 {
-    const struct soon__child *child = brood->nursery->child;
+    struct soon__child *child = brood->nursery->child;
+    unsigned dying = 0;
 
     for (unsigned i = 0; i < brood->n; i++)
-        soon__process_kill(child[i].pid);
-    for (unsigned i = 0; i < brood->n; i++)
+        if (soon__process_kill(child[i].pid))
+            child[dying++] = child[i];
+    for (unsigned i = 0; i < dying; i++)
         soon__process_bury(child[i].pid);
 }
 
@@ -167,10 +185,8 @@ static void kill_all(struct brood *brood)
 static bool serve(struct brood *brood, const struct soon__request *request, const int *fds,
                   unsigned n)
 {
-    if (request->kind == SOON__REQUEST_KILL) {
-        kill_one(brood, request->berth);
-        return true;
-    }
+    if (request->kind == SOON__REQUEST_SIGNAL)
+        return signal_one(brood, request->berth, request->signal);
     return n == SOON__BORN_FDS ? start(brood, request->berth, fds)
                                : tell_failed(brood, request->berth, -EBADMSG);
 }

@@ -16,12 +16,13 @@ struct soon__child {
 
 enum soon__request_kind {
     SOON__REQUEST_START, /* with the descriptors of a worker */
-    SOON__REQUEST_KILL,
+    SOON__REQUEST_SIGNAL,
 };
 
 struct soon__request {
     enum soon__request_kind kind;
     struct soon__berth berth;
+    int signal; /* SIGNAL */
 };
 
 /* The last of nursery->held; the others are those of a request. */

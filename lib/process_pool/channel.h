@@ -136,6 +136,9 @@ struct soon__channel {
     uint32_t forked;       /* it has the program's addresses */
     uint64_t memory_limit; /* bytes beyond what it starts with, 0: none */
 
+    _Atomic uint32_t given_up; /* the worker is to end as soon as it can. Sync: atomic: the host
+                                  sets, once */
+
     _Alignas(64) _Atomic uint32_t asleep; /* a futex. Sync: atomic: 1 the worker sets, 0 both */
     _Alignas(64) _Atomic uint32_t bell; /* enum soon__bell. Sync: atomic: the host sets, the worker
                                            clears */

@@ -18,11 +18,15 @@ enum { TEXT = 512 };
 
 /* ---- in words ---- */
 
-static void describe_end(char *text, size_t size, pid_t pid, struct soon__exit how)
+static void describe_end(char *text, size_t size, const struct seat *seat, struct soon__exit how)
 {
     const char *name = how.signal ? sigabbrev_np(how.signal) : NULL;
+    const pid_t pid = seat->pid;
 
-    if (name)
+    if (seat->beyond)
+        snprintf(text, size, "worker %d, which can't be killed (%s), was given up", (int)pid,
+                 strerrordesc_np(-seat->beyond));
+    else if (name)
         snprintf(text, size, "worker %d died of SIG%s", (int)pid, name);
     else if (how.signal)
         snprintf(text, size, "worker %d died of signal %d", (int)pid, how.signal);
@@ -47,7 +51,7 @@ static void describe(char *text, size_t size, const struct seat *seat, struct so
     char end[TEXT / 4], task[TEXT / 2];
     const char *why = "";
 
-    describe_end(end, sizeof end, seat->pid, how);
+    describe_end(end, sizeof end, seat, how);
     describe_task(task, sizeof task, f);
     if (seat->reason == REASON_NURSERY)
         why = "; the nursery, its parent, had been killed";
@@ -76,7 +80,7 @@ static void fail_task(const struct seat *seat, struct soon__exit how, const stru
 
     describe(text, sizeof text, seat, how, entry->future);
     if (late) {
-        describe_end(end, sizeof end, seat->pid, how);
+        describe_end(end, sizeof end, seat, how);
         describe_task(task, sizeof task, entry->future);
         snprintf(text, sizeof text, "%s ran past its timeout of %lld ms; %s", task,
                  (long long)(entry->timeout / 1000000), end);
@@ -165,7 +169,7 @@ static void what_happened(char *text, size_t size, struct seat *seat, struct soo
         describe(text, size, seat, how, entry->future);
         return;
     }
-    describe_end(text, size, seat->pid, how);
+    describe_end(text, size, seat, how);
     if (entry && entry->errand != SOON__ERRAND_TASK)
         strncat(text, seat->reason == REASON_FINISH ? " in its finalizer" : " in its initializer",
                 size - strlen(text) - 1);
@@ -185,7 +189,9 @@ static void judge(struct seat *seat, struct soon__exit how)
     pool->n_replaced +=
         seat->reason == REASON_FINISH && pool->max_tasks && seat->n_given >= pool->max_tasks;
     soon__lock_release(&pool->lock);
-    if (crash && seat->reason != REASON_NURSERY) /* that is one death, of the nursery */
+    /* The death of the nursery is one. A worker that is given up counts as well,
+     * or else processes that nobody can end could become any number. */
+    if ((crash && seat->reason != REASON_NURSERY) || seat->beyond)
         count_death(pool, text);
 }
 

@@ -129,6 +129,16 @@ static void check_stuck(struct pool *pool, soon_ns now)
     }
 }
 
+/* Workers without a task may have one to get, too. */
+static void send_signals(struct pool *pool)
+{
+    if (!pool->unsent)
+        return;
+    pool->unsent = false;
+    for (unsigned i = 0; i < pool->n_seats; i++)
+        soon__seat_signal(pool->seats[i]);
+}
+
 static void look(struct pool *pool)
 {
     soon_ns now = soon__now();
@@ -141,6 +151,7 @@ static void look(struct pool *pool)
         check_timeout(seat, now);
         check_kill(seat, now);
     }
+    send_signals(pool);
     if (news)
         pool->want_begins = false; /* who still waits asks again */
     check_stuck(pool, now);
@@ -170,6 +181,8 @@ static soon_ns next_look(struct pool *pool)
     }
     if (pool->stuck_at)
         when = earlier(when, pool->stuck_at);
+    if (pool->unsent)
+        when = earlier(when, soon__now() + SOON__RESEND_NS);
     if (soon_callbacks_due())
         when = earlier(when, pool->hand_over_at);
     if (pool->queue.count && pool->start_after && pool->n_workers < pool->max_workers &&

@@ -202,13 +202,19 @@ int soon__nursery_start(struct soon__nursery *nursery, struct soon__berth berth,
     return soon__packet_send(nursery->fd, &request, sizeof request, fds, SOON__BORN_FDS, false);
 }
 
+int soon__nursery_signal(struct soon__nursery *nursery, struct soon__berth berth, int signal)
+{
+    const struct soon__request request = {
+        .kind = SOON__REQUEST_SIGNAL, .berth = berth, .signal = signal};
+
+    return soon__packet_send(nursery->fd, &request, sizeof request, NULL, 0, false);
+}
+
 /* There is a worker, but its pidfd has found no room. The nursery sees to its
  * end, or, if it cannot even be told that, to its own. */
 static void send_back(struct soon__nursery *nursery, struct soon__report *report)
 {
-    const struct soon__request request = {.kind = SOON__REQUEST_KILL, .berth = report->berth};
-
-    if (soon__packet_send(nursery->fd, &request, sizeof request, NULL, 0, false) != 0)
+    if (soon__nursery_signal(nursery, report->berth, SIGKILL) != 0)
         soon__packet_end(nursery->fd);
     *report = (struct soon__report){
         .kind = SOON__REPORT_FAILED, .berth = report->berth, .pidfd = -1, .error = -EMFILE};
@@ -223,6 +229,8 @@ static bool makes_sense(const struct soon__report *report, unsigned n)
         return n == 0 && report->error < 0;
     case SOON__REPORT_DIED:
         return n == 0 && report->pid > 0;
+    case SOON__REPORT_STAYS:
+        return n == 0 && report->pid > 0 && report->error < 0;
     }
     return false;
 }

@@ -44,14 +44,15 @@ enum soon__report_kind {
     SOON__REPORT_BORN,   /* there is a process */
     SOON__REPORT_FAILED, /* there is none: error */
     SOON__REPORT_DIED,   /* one has ended */
+    SOON__REPORT_STAYS,  /* one may not be signalled: error */
 };
 
 struct soon__report {
     enum soon__report_kind kind;
     struct soon__berth berth;
-    pid_t pid;             /* BORN, DIED */
+    pid_t pid;             /* BORN, DIED, STAYS */
     int pidfd;             /* BORN: the caller's from here on */
-    int error;             /* FAILED: negative errno */
+    int error;             /* FAILED, STAYS: negative errno */
     struct soon__exit how; /* DIED */
 };
 
@@ -93,6 +94,11 @@ int soon__nursery_open(struct soon__nursery *nursery);
 int soon__nursery_start(struct soon__nursery *nursery, struct soon__berth berth,
                         const int fds[SOON__BORN_FDS]);
 
+/* Has the nursery send a worker a signal, which it may be allowed to where the
+ * program is not. If it is not either, the worker's report is STAYS. 0; -EPIPE:
+ * the nursery is gone; -EAGAIN: ask again later. */
+int soon__nursery_signal(struct soon__nursery *nursery, struct soon__berth berth, int signal);
+
 /* The next report: 0; -EAGAIN: none now; -EPIPE: none any more, the nursery
  * is gone. After that, workers that it had are dead or dying.
  *
@@ -105,8 +111,9 @@ int soon__nursery_read(struct soon__nursery *nursery, struct soon__report *repor
  * it may be tried again. */
 int soon__nursery_reopen(struct soon__nursery *nursery);
 
-/* Lets the nursery end. Workers that are still there are killed. Returns when
- * its thread is joined: at once, but for what the system takes. */
+/* Lets the nursery end. Workers that are still there are killed, but for those
+ * of which it has said that they stay. Returns when its thread is joined: at
+ * once, but for what the system takes. */
 void soon__nursery_close(struct soon__nursery *nursery);
 
 /* What a spawned worker finds in its environment; for soon_init(). True if

@@ -95,7 +95,8 @@ struct seat {
     struct segment *segment;
     enum seat_reason reason;
     const char *corrupt; /* what was wrong. static */
-    int signal;          /* to be sent as soon as pid is known, or 0 */
+    int signal;          /* to be sent as soon as it can be, or 0 */
+    int beyond;          /* a negative errno: why its worker can't be ended by force, or 0 */
     soon_ns kill_at;     /* when SIGKILL is due, or SOON__NEVER */
     bool finishing;      /* FINISH was handed out */
     bool started;        /* counted in n_started */
@@ -112,6 +113,8 @@ struct seat {
 };
 
 #define PACE_UNKNOWN UINT64_MAX
+
+#define SOON__RESEND_NS SOON_MS(10) /* until a signal that could not be sent is sent again */
 
 enum { RESTARTS_MAX = 65536 }; /* more of them are no limit */
 
@@ -157,6 +160,8 @@ struct pool {
                                            Sync: lock */
     unsigned failed_starts;             /* in a row. Sync: lock */
     int start_error;                    /* of the last one. Sync: lock */
+    bool unsent;                        /* some seat has a signal that could not be sent yet. Sync:
+                                           lock */
     bool broken;                        /* Sync: lock; set once */
     char *why;                          /* it is broken, or NULL. Sync: lock */
     uint64_t n_started, n_crashed, n_replaced; /* Sync: lock */
@@ -246,6 +251,9 @@ void soon__seat_sort(struct seat *seat);
 /* The worker is to end: takes back what it has not begun, and sends signal (0:
  * none). Under the lock. */
 void soon__seat_doom(struct seat *seat, enum seat_reason reason, int signal);
+
+/* Sends a signal that is still to be sent. Under the lock. */
+void soon__seat_signal(struct seat *seat);
 
 /* The worker is to end when it has done what it was given. Under the lock. */
 void soon__seat_finish(struct seat *seat);

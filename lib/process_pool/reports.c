@@ -41,9 +41,7 @@ static void born(struct pool *pool, const struct soon__report *report)
     pool->n_alive++;
     soon__seat_started(seat);
     pool->failed_starts = 0;
-    if (seat->signal)
-        soon__process_signal(seat->pidfd, seat->signal);
-    seat->signal = 0;
+    soon__seat_signal(seat);
     soon__lock_release(&pool->lock);
     tell_births(pool);
 }
@@ -78,6 +76,18 @@ static void died(struct pool *pool, const struct soon__report *report)
     soon__lock_release(&pool->lock);
     if (seat)
         soon__bury(seat, report->how);
+}
+
+/* Nobody may end it by force: the pool goes on without it. */
+static void stays(struct pool *pool, const struct soon__report *report)
+{
+    soon__lock_acquire(&pool->lock);
+    struct seat *seat = seat_of(pool, report->berth);
+    if (seat)
+        seat->beyond = report->error;
+    soon__lock_release(&pool->lock);
+    if (seat)
+        soon__bury(seat, (struct soon__exit){0});
 }
 
 /* A nursery may be killed while it starts, too, or there may be no room for it
@@ -130,6 +140,8 @@ bool soon__read_reports(struct pool *pool)
             born(pool, &report);
         else if (report.kind == SOON__REPORT_FAILED)
             not_born(pool, &report);
+        else if (report.kind == SOON__REPORT_STAYS)
+            stays(pool, &report);
         else
             died(pool, &report);
     }

@@ -273,7 +273,7 @@ int soon__seat_open(struct pool *pool, struct seat **out)
     seat->phase = SEAT_OPEN;
     seat->reason = REASON_NONE;
     seat->pid = 0;
-    seat->signal = 0;
+    seat->signal = seat->beyond = 0;
     seat->corrupt = NULL;
     seat->kill_at = SOON__NEVER;
     seat->finishing = seat->started = false;
@@ -296,6 +296,26 @@ int soon__seat_open(struct pool *pool, struct seat **out)
 
 /* ---- losing it ---- */
 
+/* The program may have given up the right to signal its workers, which the
+ * nursery still has. If that has no ear just now, the monitor tries again. */
+void soon__seat_signal(struct seat *seat)
+{
+    struct pool *pool = seat->pool;
+    struct soon__berth berth = {.seat = seat->number, .generation = seat->generation};
+
+    if (!seat->signal || seat->pidfd < 0)
+        return;
+    int error = soon__process_signal(seat->pidfd, seat->signal);
+    if (error && error != -ESRCH && pool->nursery_up)
+        error = soon__nursery_signal(&pool->nursery, berth, seat->signal);
+    if (error != -EAGAIN) {
+        seat->signal = 0;
+        return;
+    }
+    pool->unsent = true;
+    soon__monitor_by(pool, soon__now() + SOON__RESEND_NS);
+}
+
 void soon__seat_doom(struct seat *seat, enum seat_reason reason, int signal)
 {
     if (seat->phase == SEAT_VACANT)
@@ -306,12 +326,10 @@ void soon__seat_doom(struct seat *seat, enum seat_reason reason, int signal)
     if (seat->reason == REASON_NONE || (seat->reason == REASON_FINISH && reason != REASON_CRASH))
         seat->reason = reason;
     soon__seat_sort(seat);
-    if (!signal)
-        return;
-    if (seat->pidfd >= 0)
-        soon__process_signal(seat->pidfd, signal);
-    else if (seat->signal != SIGKILL)
+    if (signal && seat->signal != SIGKILL)
         seat->signal = signal;
+    if (signal)
+        soon__seat_signal(seat);
 }
 
 void soon__seat_finish(struct seat *seat)
@@ -336,6 +354,18 @@ void soon__seat_started(struct seat *seat)
     seat->started = true;
 }
 
+/* A worker that lives on ends when it sees this: at once if it sleeps, else
+ * after its task. */
+static void give_up(const struct seat *seat)
+{
+    struct soon__channel *channel = seat->segment->channel;
+
+    /* seq_cst, both: a Dekker pair of `asleep`, as for a task. */
+    atomic_store(&channel->given_up, 1);
+    if (atomic_exchange(&channel->asleep, 0))
+        soon__futex_wake_shared(&channel->asleep, 1);
+}
+
 void soon__seat_vacate(struct seat *seat)
 {
     struct pool *pool = seat->pool;
@@ -343,6 +373,8 @@ void soon__seat_vacate(struct seat *seat)
     /* Who comes late and asks for one of its futures finds none here. */
     for (uint32_t p = seat->head; p != seat->tail; p++)
         soon__entry_at(seat, p)->future = NULL;
+    if (seat->beyond)
+        give_up(seat);
     strip(seat);
     if (seat->pid)
         pool->n_alive--;

@@ -21,9 +21,10 @@
 
 struct worker {
     struct soon__post post;
-    pid_t parent; /* with which it dies */
-    bool slept;   /* since the last task ended */
-    bool failed;  /* its initializer has */
+    pid_t parent;             /* with which it dies */
+    struct soon__owner owner; /* that it began with */
+    bool slept;               /* since the last task ended */
+    bool failed;              /* its initializer has */
     soon_ns ended;
     soon_ns gap; /* how long the last wait for a task took */
 };
@@ -56,6 +57,17 @@ static bool spin_for(const struct soon__slot *slot, uint32_t position, soon_ns e
     return false;
 }
 
+/* A task that changed its user has cut the tie to the parent, and the new one
+ * that is made here may not hold: then the worker looks now and then. */
+static soon_ns sleep_until(const struct worker *w)
+{
+    if (!soon__process_dies_with(w->parent) || atomic_load(&w->post.channel->given_up))
+        _exit(EXIT_FAILURE);
+    const struct soon__owner now = soon__process_owner();
+    bool tied = now.real == w->owner.real && now.saved == w->owner.saved;
+    return tied ? SOON__NEVER : soon__now() + SOON_MS(250);
+}
+
 /* Where tasks have been coming one after the other, with little between them,
  * looking for the next one a while longer costs less than being woken for it. */
 static void await(struct worker *w, const struct soon__slot *slot, uint32_t position)
@@ -68,12 +80,10 @@ static void await(struct worker *w, const struct soon__slot *slot, uint32_t posi
     soon_ns end = begin + (w->gap < LONG_SPIN * SOON__SPIN_NS ? LONG_SPIN : 1) * SOON__SPIN_NS;
     w->slept = true;
     while (!spin_for(slot, position, end)) {
-        /* A task that changed its user has cut the tie. */
-        if (!soon__process_dies_with(w->parent))
-            _exit(EXIT_FAILURE);
         atomic_store(asleep, 1);
+        soon_ns until = sleep_until(w);
         if (!is_ready(slot, position))
-            soon__futex_wait_shared(asleep, 1, SOON__NEVER);
+            soon__futex_wait_shared(asleep, 1, until);
         /* relaxed: the host, seeing 1 for too long, wakes for nothing. */
         atomic_store_explicit(asleep, 0, memory_order_relaxed);
     }
@@ -270,7 +280,8 @@ static bool move_in(struct soon__post *post, const int fds[3])
 
 void soon__worker_live(const int fds[3], bool forked)
 {
-    struct worker w = {.parent = getppid(), .slept = true, .gap = SOON__NEVER};
+    struct worker w = {
+        .parent = getppid(), .owner = soon__process_owner(), .slept = true, .gap = SOON__NEVER};
 
     if (!move_in(&w.post, fds) || !(w.post.mark = soon__process_mark()))
         _exit(EXIT_FAILURE);

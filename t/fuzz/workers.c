@@ -200,6 +200,15 @@ int soon__nursery_start(struct soon__nursery *asked, struct soon__berth berth,
     return 0;
 }
 
+/* No signal is ever refused (see below). */
+int soon__nursery_signal(struct soon__nursery *asked, struct soon__berth berth, int signal)
+{
+    (void)asked;
+    (void)berth;
+    REQUIRE(!signal, "the program signals its workers itself");
+    return 0;
+}
+
 int soon__nursery_read(struct soon__nursery *asked, struct soon__report *out)
 {
     REQUIRE(asked == nursery, "the nursery that is asked is open");
