@@ -21,17 +21,6 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
     return atomic_load_explicit(word, memory_order_acquire) & mask;
 }
 
-bool soon__spin_pays(void)
-{
-    return true;
-}
-
-void soon__spin_for(soon_ns ns, bool (*ready)(const void *data), const void *data)
-{
-    (void)ns;
-    ready(data);
-}
-
 int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)
 {
     return model_sleep(word, expected, deadline != SOON__NEVER) ? 0 : -ETIMEDOUT;

@@ -30,6 +30,17 @@ _Static_assert(SOON__DEQUE_SIZE < TASKS, "the model wants a deque that overflows
 
 /* ---- the rest of the library ---- */
 
+bool soon__spin_pays(void)
+{
+    return true;
+}
+
+void soon__spin_for(soon_ns ns, bool (*ready)(const void *data), const void *data)
+{
+    (void)ns;
+    ready(data);
+}
+
 static unsigned number_of(const soon_future *f)
 {
     return (unsigned)(f - tasks);
@@ -113,7 +124,7 @@ static void bind_worker(struct worker *w)
 static void bind_pool(void)
 {
     MODEL_BIND(pool.inbox.newest, "inbox");
-    MODEL_BIND(pool.n_queued, "n_queued");
+    MODEL_BIND(pool.queued, "queued");
     MODEL_BIND(pool.urgent, "urgent");
     MODEL_BIND(pool.stale, "stale");
     MODEL_BIND(pool.helpers, "helpers");
