@@ -61,11 +61,20 @@ struct pool {
     void *init_arg;
     size_t init_arg_len;
 
-    struct soon__inbox inbox; /* newer than the queue. Sync: its own */
-    soon__lock lock;
+    /* Read at every turn and every push, and seldom written. Sync: atomic,
+     * written under lock */
+    atomic_bool queued;  /* the queue is not empty */
+    atomic_bool urgent;  /* it has a HIGH */
+    atomic_bool helpers; /* new work needs somebody to see to it: some worker is idle or may be
+                            started, and none is searching */
+    _Atomic int ending;  /* enum pool_end */
+
+    /* Written by every push from outside. */
+    _Alignas(64) struct soon__inbox inbox; /* newer than the queue. Sync: its own */
+
+    /* Written by who has the lock. */
+    _Alignas(64) soon__lock lock;
     struct soon_task_queue queue; /* Sync: lock */
-    _Atomic size_t n_queued;      /* queue.count. Sync: atomic, written under lock */
-    atomic_bool urgent;           /* the queue has a HIGH. Sync: atomic, written under lock */
     _Atomic size_t stale;         /* about how many in queue are done. Sync: atomic */
     struct worker *workers;       /* by number. Sync: lock */
     struct worker *idle;          /* the last to fall idle on top. Sync: lock */
@@ -76,13 +85,9 @@ struct pool {
     unsigned n_idle;              /* Sync: lock */
     unsigned n_searching;         /* Sync: lock */
     bool spinning;                /* a worker spins before it sleeps. Sync: lock */
-    atomic_bool helpers;          /* new work needs somebody to see to it: some worker is idle or
-                                     may be started, and none is searching. Sync: atomic, written
-                                     under lock */
     uint64_t n_started;           /* Sync: lock */
     uint64_t n_stolen;            /* by workers that have left. Sync: lock */
     _Atomic unsigned flushers;    /* threads in soon__flush(). Sync: atomic */
-    _Atomic int ending;           /* enum pool_end. Sync: atomic, written under lock */
     char *why_broken;             /* or NULL. Sync: lock; const once ending is BROKEN */
     pthread_t last;               /* the last thread to leave, to be joined. Sync: lock */
     bool has_last;                /* Sync: lock */

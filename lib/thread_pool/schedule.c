@@ -58,12 +58,19 @@ _Thread_local struct worker *soon__this_worker;
 
 /* ---- bookkeeping, under the lock ---- */
 
+/* To workers that are awake; who parks looks under the lock. Its line stays
+ * where it is read while nothing changes. */
+static void set_hint(atomic_bool *hint, bool value)
+{
+    /* relaxed, both: a hint. */
+    if (atomic_load_explicit(hint, memory_order_relaxed) != value)
+        atomic_store_explicit(hint, value, memory_order_relaxed);
+}
+
 void soon__count_queue(struct pool *pool)
 {
-    /* relaxed, both: hints to workers that are awake; who parks looks under
-     * the lock. */
-    atomic_store_explicit(&pool->n_queued, pool->queue.count, memory_order_relaxed);
-    atomic_store_explicit(&pool->urgent, pool->queue.lane[0].head != NULL, memory_order_relaxed);
+    set_hint(&pool->queued, pool->queue.count);
+    set_hint(&pool->urgent, pool->queue.lane[0].head);
 }
 
 bool soon__has_work(struct pool *pool)
@@ -219,7 +226,7 @@ static bool should_look_at_queue(struct worker *self)
         return self->passed_over++ < AGE;
     return self->turns >= LOOK_EVERY && !self->overflowed &&
            soon__deque_past(&self->deque, self->share_end) &&
-           (atomic_load_explicit(&pool->n_queued, memory_order_relaxed) ||
+           (atomic_load_explicit(&pool->queued, memory_order_relaxed) ||
             !soon__inbox_empty(&pool->inbox));
 }
 
@@ -358,7 +365,7 @@ static bool something_came(const void *data)
 
     /* relaxed, both: hints, what follows is a look under the lock. */
     return !soon__inbox_empty(&pool->inbox) ||
-           atomic_load_explicit(&pool->n_queued, memory_order_relaxed) ||
+           atomic_load_explicit(&pool->queued, memory_order_relaxed) ||
            atomic_load_explicit(&pool->ending, memory_order_relaxed) != POOL_OPEN;
 }
 
