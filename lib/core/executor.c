@@ -51,6 +51,9 @@ int soon_executor_init(soon_executor *ex, const struct soon_executor_ops *ops,
     core->max_pending = limits->max_pending;
     core->overflow = limits->overflow;
     core->birthplace = soon__generation();
+    core->future_flags = (uint8_t)((ops->kill ? SOON__KILLABLE : 0) |
+                                   (ops->flags & SOON_BACKEND_REMOTE ? SOON__REMOTE : 0));
+    core->plain = !limits->max_pending && !(ops->flags & SOON_BACKEND_REMOTE) && !ops->find;
     atomic_init(&core->refs, 1);
     atomic_init(&core->holds, 1);
     memset(ex, 0, sizeof *ex);

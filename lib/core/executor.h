@@ -27,20 +27,24 @@
 enum soon__closed { SOON__OPEN, SOON__SHUT, SOON__BROKEN };
 
 struct soon_executor_core {
+    /* Read at every submit and completion, and seldom written. */
     unsigned workers;           /* Sync: const after init */
     int overflow;               /* Sync: const after init */
     size_t max_pending;         /* Sync: const after init; 0: unbounded */
     uint32_t birthplace;        /* Sync: const after init: the fork generation */
-    _Atomic uint32_t refs;      /* Sync: atomic: the user's */
-    _Atomic size_t holds;       /* Sync: atomic */
-    _Atomic int closed;         /* Sync: atomic, enum soon__closed, only goes up */
+    uint8_t future_flags;       /* of all its futures. Sync: const after init */
+    bool plain;                 /* see soon_submit(). Sync: const after init */
     atomic_bool cancelling;     /* a shutdown cancels. Sync: atomic, set once */
     atomic_bool uses_timer;     /* Sync: atomic, set once */
-    _Atomic size_t pending;     /* Sync: atomic; kept only if max_pending is set */
-    soon__futex room;           /* Sync: atomic: changes when there may be room */
-    _Atomic uint32_t want_room; /* Sync: atomic: submitters that sleep on room */
-    soon__futex drained;        /* Sync: atomic: changes when a drain should look again */
+    _Atomic int closed;         /* Sync: atomic, enum soon__closed, only goes up */
     char *_Atomic why;          /* it is broken, or NULL. Sync: atomic, set once */
+    _Atomic uint32_t want_room; /* Sync: atomic: submitters that sleep on room */
+
+    _Alignas(64) _Atomic uint32_t refs; /* Sync: atomic: the user's */
+    _Atomic size_t holds;               /* Sync: atomic */
+    _Atomic size_t pending;             /* Sync: atomic; kept only if max_pending is set */
+    soon__futex room;                   /* Sync: atomic: changes when there may be room */
+    soon__futex drained;                /* Sync: atomic: changes when a drain should look again */
     struct soon__tallies tallies;
 };
 

@@ -8,6 +8,7 @@
  * Up to ops->submit everything can be undone, after it nothing fails.
  */
 #include "core/block.h"
+#include "core/call.h"
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/executor.h"
@@ -71,8 +72,7 @@ static int find(soon_executor *ex, soon_fn *fn)
 
 static uint8_t flags_of(const soon_executor *ex, const soon_task *task, unsigned flags)
 {
-    return (uint8_t)((task->timeout ? SOON__TIMED : 0) | (ex->ops->kill ? SOON__KILLABLE : 0) |
-                     (ex->ops->flags & SOON_BACKEND_REMOTE ? SOON__REMOTE : 0) |
+    return (uint8_t)(ex->core->future_flags | (task->timeout ? SOON__TIMED : 0) |
                      (flags & SOON__IS_BATCH ? SOON__BATCH : 0) |
                      (flags & SOON__IS_CALLBACK ? SOON__CALLBACK : 0));
 }
@@ -230,11 +230,31 @@ static void give_slots_back(struct soon_executor_core *core, size_t n)
 
 /* ---- going in ---- */
 
+/* By a worker's task in its own executor? Then a drain waits for that task, and
+ * so for what it has submitted before it ends: it counts where only this thread
+ * does, and in no hurry. Whoever sees the new task, or its own one, RELEASED
+ * sees this count too, since that came after; and those are summed first. */
+static bool from_task_of(const soon_executor *ex)
+{
+    const soon_call *call = soon__self.call;
+
+    return call && soon__self.worker_of == ex && soon__self.tally && call->counted &&
+           call->future->executor == ex;
+}
+
+static void count_submitted(soon_executor *ex, size_t n)
+{
+    if (from_task_of(ex))
+        soon__count(ex, &ex->core->tallies, SOON__N_SUBMITTED, n);
+    else
+        atomic_fetch_add(&ex->core->tallies.base.figure[SOON__N_SUBMITTED], n);
+}
+
 /* From here on a drain waits for these n, and they hold ex: see executor.h.
  * Until submit returns the caller's reference holds it too. */
 static int enter(soon_executor *ex, size_t n)
 {
-    atomic_fetch_add(&ex->core->tallies.base.figure[SOON__N_SUBMITTED], n);
+    count_submitted(ex, n);
     int error = soon__closed_error(ex->core);
     if (error)
         soon__unsubmit(ex, n);
@@ -380,8 +400,46 @@ int soon_submit_task(soon_executor *ex, const soon_task *task, soon_future **out
     return soon__submit(ex, task, 0, SOON__NEVER, out);
 }
 
+/* The short way for what most tasks are: a small argument and nothing else, for
+ * an executor without a bound that can run any function. The same steps, of
+ * which most have nothing to do. */
+static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
+                        soon_future **out)
+{
+    struct soon_executor_core *core = ex->core;
+    soon_future *f = soon__future_new();
+
+    if (!f)
+        return -ENOMEM;
+    f->executor = ex;
+    f->fn = fn;
+    f->flags = core->future_flags;
+    atomic_init(&f->state, SOON_PENDING | core->birthplace << SOON__BIRTHPLACE_SHIFT);
+    soon__future_set_arg(f, arg, arg_len); /* small: it can't fail */
+    if (out)
+        soon__future_ref_first(f);
+    int error = enter(ex, 1);
+    if (!error) {
+        if (arg_len)
+            soon__count(ex, &core->tallies, SOON__N_BYTES_IN, arg_len);
+        error = ex->ops->submit(ex, f, 1);
+        if (!error) {
+            if (out)
+                *out = f;
+            return 0;
+        }
+        count_bytes(ex, 0 - (uint64_t)arg_len, 0);
+        leave(ex, 1);
+    }
+    soon__future_drop(f, out ? 2 : 1);
+    return soon__explain(ex, error);
+}
+
 int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
 {
+    if (ex && ex->core->plain && fn && arg_len <= SOON__PAYLOAD && (arg || !arg_len) &&
+        !soon_executor_inherited(ex))
+        return submit_plain(ex, fn, arg, arg_len, out);
     return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
 }
 
