@@ -189,6 +189,21 @@ static void free_entry(struct entry *e)
     soon__free(e, sizeof *e);
 }
 
+/* Into the table, as ready if it is done already. Under the lock. */
+static void insert(soon_as_completed *it, struct entry *e, bool done)
+{
+    if (it->count > it->mask)
+        resize(it, 4 * it->count); /* else longer chains do */
+    put(it, e);
+    it->count++;
+    if (done) {
+        make_ready(it, e);
+    } else {
+        link_waiting(it, e);
+        changed(it);
+    }
+}
+
 int soon_as_completed_add(soon_as_completed *it, soon_future *f)
 {
     if (!it || !f)
@@ -199,23 +214,21 @@ int soon_as_completed_add(soon_as_completed *it, soon_future *f)
     struct entry *e = new_entry(it, f);
     if (!e)
         return -ENOMEM;
+    bool done = state & SOON__DONE;
     soon__lock_acquire(&it->lock);
     bool twice = contains(it, f);
-    if (!twice && it->count > it->mask)
-        resize(it, 4 * it->count); /* else longer chains do */
-    if (!twice) {
-        put(it, e);
-        it->count++;
-        link_waiting(it, e);
-        changed(it);
-    }
+    if (!twice)
+        insert(it, e, done);
+    bool wake = done && !twice && it->users > 0;
     /* Once hooked the entry may be out, and freed, before the hook call
      * returns; but not the iterator, which the caller keeps. */
     soon__lock_release(&it->lock);
     if (twice)
         free_entry(e);
-    else if (!soon__hook_add(f, &e->hook))
+    else if (!done && !soon__hook_add(f, &e->hook))
         fire_entry(e);
+    if (wake)
+        soon__futex_wake(&it->changed, INT_MAX);
     return 0;
 }
 
@@ -337,8 +350,8 @@ int soon_as_completed_next(soon_as_completed *it, soon_ns timeout, soon_future *
     it->users--;
     soon__lock_release(&it->lock);
     if (result == 1) {
-        *out = soon_future_ref(e->future);
-        free_entry(e);
+        *out = e->future; /* with the entry's reference */
+        soon__free(e, sizeof *e);
     }
     return result;
 }
