@@ -17,15 +17,18 @@ bench_libsoon_SOURCES = bench/libsoon.c bench/libsoon.h bench/libsoon_process.c 
 bench_libsoon_CPPFLAGS = -I$(top_srcdir)/include -D_GNU_SOURCE $(SOON_CPPFLAGS)
 bench_libsoon_LDADD = lib/libsoon.la -lm
 
-EXTRA_DIST += bench/process_pool.py
+EXTRA_DIST += \
+	bench/peers/Bench.java \
+	bench/peers/apr.c \
+	bench/peers/asio.cc \
+	bench/peers/bench.go \
+	bench/peers/glib.c \
+	bench/peers/libgomp.c \
+	bench/peers/libuv.c \
+	bench/peers/pools.py \
+	bench/peers/tbb.cc
 CLEANFILES += bench/libsoon
-
-# Repeats of each measurement, of which the median counts.
-BENCH_REPEATS = 5
 
 .PHONY: bench
 bench: bench/libsoon
-	bench/libsoon $${QUICK:+--quick}
-	@if command -v python3 >/dev/null; then \
-	    echo; python3 $(srcdir)/bench/process_pool.py $(BENCH_REPEATS); \
-	else echo 'skipped for want of python3: concurrent.futures, multiprocessing'; fi
+	bench/libsoon $(if $(QUICK),--quick)

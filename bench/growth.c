@@ -142,9 +142,9 @@ static void grow(const struct bench_peer *peer, size_t n)
 
 void bench_run_growth(const struct bench_peer *peer)
 {
-    size_t n = bench_quick ? 3 : sizeof sizes / sizeof *sizes - 1;
+    size_t n = bench_quick ? 2 : sizeof sizes / sizeof *sizes - 1;
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && (!peer->most || sizes[i] <= peer->most); i++)
         grow(peer, sizes[i]);
 }
 
@@ -170,8 +170,8 @@ void bench_run_workers(const struct bench_peer *peer)
         }
         if (peer->fib) {
             snprintf(row, sizeof row, "workers: fib, %u", workers);
-            bench_row(row, bench_fib_rate(peer, pool, bench_quick ? 15 : 25) / 1e6, "M tasks/s",
-                      "workers=%u", workers);
+            bench_row(row, bench_fib_rate(peer, pool, bench_quick ? 15 : 25, false) / 1e6,
+                      "M forks/s", "workers=%u", workers);
         }
         if (peer->trip) {
             double *us = bench_trips(peer, pool, bench_size(5000), &n);

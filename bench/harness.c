@@ -21,6 +21,7 @@
 
 bool bench_quick;
 const char *bench_program;
+size_t bench_most;
 
 void bench_check(long error, const char *what)
 {
@@ -53,14 +54,14 @@ double bench_now(void)
 
 double bench_seconds(void)
 {
-    return bench_quick ? 0.01 : 0.4;
+    return bench_quick ? 0.01 : 0.3;
 }
 
 size_t bench_size(size_t full)
 {
-    if (!bench_quick)
-        return full;
-    return full < 100 ? 1 : full / 100;
+    size_t size = !bench_quick ? full : full < 100 ? 1 : full / 100;
+
+    return bench_most && size > bench_most ? bench_most : size;
 }
 
 static int compare(const void *a, const void *b)
@@ -307,16 +308,22 @@ static double switches_of_others(void)
     return sum;
 }
 
+/* CPU time of the other threads. */
+static double others_us(void)
+{
+    return ((double)read_clock(CLOCK_PROCESS_CPUTIME_ID) -
+            (double)read_clock(CLOCK_THREAD_CPUTIME_ID)) /
+           1e3;
+}
+
 void bench_idle(double seconds, double *cpu_us, double *switches)
 {
-    double before = switches_of_others();
-    uint64_t cpu = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+    struct timespec t = {.tv_sec = (time_t)seconds, .tv_nsec = (long)(fmod(seconds, 1) * 1e9)};
+    double cpu = others_us(), before = switches_of_others();
 
-    nanosleep(
-        &(struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)(fmod(seconds, 1) * 1e9)},
-        NULL);
-    *cpu_us = (double)(read_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e3;
+    nanosleep(&t, NULL);
     *switches = switches_of_others() - before;
+    *cpu_us = fmax(others_us() - cpu, 0);
 }
 
 /* ---- a line for each measurement ---- */

@@ -31,6 +31,8 @@ enum { BENCH_WORKERS = 2 };
  * the next one, and whoever collects the results checks them. */
 struct bench_peer {
     const char *program;
+    bool fixed_size; /* one size of pool in a process */
+    size_t most;     /* tasks that it can bear to have pending at once; 0: any number */
 
     void *(*open)(unsigned workers);
     void (*close)(void *pool);
@@ -45,8 +47,9 @@ struct bench_peer {
     void (*many_results)(void *pool, size_t n);
 
     /* fib(n) by naive recursion, in the pool: each call for n >= 2 submits
-     * fib(n - 1), computes fib(n - 2) itself, and waits for the other. */
-    long (*fib)(void *pool, int n);
+     * fib(n - 1), computes fib(n - 2) itself, or with both submits that too,
+     * and waits for what it has submitted. */
+    long (*fib)(void *pool, int n, bool both);
 
     /* Submits one task and waits for it. It stores bench_ns() in *started if
      * that is not NULL. */
@@ -110,7 +113,8 @@ uint64_t bench_ns(void);
 
 extern bool bench_quick;
 
-/* full, or in a quick run a hundredth of it, which is at least 1. */
+/* full, or in a quick run a hundredth of it, which is at least 1; and no more
+ * tasks than the peer can bear. */
 size_t bench_size(size_t full);
 /* How long to go on with a measurement that can be repeated at will. */
 double bench_seconds(void);
@@ -133,8 +137,8 @@ double bench_in_threads(unsigned n, void (*fn)(void *data), void *data);
 void bench_hogs_start(unsigned n);
 void bench_hogs_stop(void);
 
-/* CPU time in us, and times that a thread other than this one went to sleep or
- * was put aside, in the given time of doing nothing. */
+/* CPU time in us of all threads but this one, and the times that one of them
+ * went to sleep or was put aside, while this one sleeps. */
 void bench_idle(double seconds, double *cpu_us, double *switches);
 
 /* Prints a measurement. parameters: "name=number name=number ..." */

@@ -89,7 +89,10 @@ void bench_run_idle(const struct bench_peer *peer)
     void *pool = bench_open(peer, BENCH_WORKERS);
     double seconds = bench_quick ? 0.1 : 1, cpu_us, switches;
 
-    peer->flood(pool, 1000);
+    if (peer->flood)
+        peer->flood(pool, 1000);
+    else
+        peer->detached(pool, 1000);
     bench_doze(0.2);
     bench_idle(seconds, &cpu_us, &switches);
     bench_row("idle pool: CPU time", cpu_us / seconds, "us/s", "workers=%d", BENCH_WORKERS);

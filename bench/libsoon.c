@@ -135,44 +135,51 @@ static void many_results(void *pool, size_t n)
 struct fib {
     soon_executor *ex;
     int n;
+    bool both;
 };
 
 static int fib_task(soon_call *call, const void *arg, size_t arg_len);
 
-static long fib(soon_executor *ex, int n)
+static soon_future *fork_fib(soon_executor *ex, int n, bool both)
 {
     soon_future *f;
-    long other;
 
+    bench_check(soon_submit(ex, fib_task, &(struct fib){ex, n, both}, sizeof(struct fib), &f),
+                "soon_submit");
+    return f;
+}
+
+/* A pending future is run in place by the task that waits for it. */
+static long join_fib(soon_future *f)
+{
+    long value;
+
+    bench_check(soon_future_result(f, SOON_FOREVER, &value, sizeof value), "soon_future_result");
+    soon_future_unref(f);
+    return value;
+}
+
+static long fib(soon_executor *ex, int n, bool both)
+{
     if (n < 2)
         return n;
-    bench_check(soon_submit(ex, fib_task, &(struct fib){ex, n - 1}, sizeof(struct fib), &f),
-                "soon_submit");
-    long own = fib(ex, n - 2);
-    bench_check(soon_future_result(f, SOON_FOREVER, &other, sizeof other), "soon_future_result");
-    soon_future_unref(f);
-    return own + other;
+    soon_future *other = fork_fib(ex, n - 1, both);
+    long own = both ? join_fib(fork_fib(ex, n - 2, both)) : fib(ex, n - 2, both);
+    return own + join_fib(other);
 }
 
 static int fib_task(soon_call *call, const void *arg, size_t arg_len)
 {
     const struct fib *job = arg;
-    long value = fib(job->ex, job->n);
+    long value = fib(job->ex, job->n, job->both);
 
     (void)arg_len;
     return soon_return(call, &value, sizeof value);
 }
 
-static long run_fib(void *pool, int n)
+static long run_fib(void *pool, int n, bool both)
 {
-    soon_future *f;
-    long value;
-
-    bench_check(soon_submit(pool, fib_task, &(struct fib){pool, n}, sizeof(struct fib), &f),
-                "soon_submit");
-    bench_check(soon_future_result(f, SOON_FOREVER, &value, sizeof value), "soon_future_result");
-    soon_future_unref(f);
-    return value;
+    return join_fib(fork_fib(pool, n, both));
 }
 
 /* ---- one at a time, and as they come ---- */

@@ -30,76 +30,73 @@ void bench_doze(double seconds)
 
 /* ---- the program ---- */
 
-struct entry {
-    struct bench_workload workload;
+struct choice {
     bool there;
+    struct bench_workload workload;
 };
 
-static int run_named(const struct bench_peer *peer, const struct entry *entries, const char *name)
+/* The workloads that the peer has, into list; their number. */
+static size_t find_workloads(const struct bench_peer *peer, struct bench_workload *list)
 {
-    for (const struct entry *e = entries; e->workload.name; e++)
-        if (e->there && (!name || strcmp(name, e->workload.name) == 0)) {
-            e->workload.run(peer);
-            if (name)
-                return 0;
-        }
+    const struct choice choices[] = {
+        {peer->flood, {"flood", bench_run_flood}},
+        {peer->detached, {"detached", bench_run_detached}},
+        {peer->many || peer->many_results, {"many", bench_run_many}},
+        {peer->fib, {"fib", bench_run_fib}},
+        {peer->trip, {"round-trip", bench_run_round_trip}},
+        {peer->trip, {"round-trip-busy", bench_run_round_trip_busy}},
+        {peer->trip, {"wake-up", bench_run_wake_up}},
+        {peer->as_completed, {"as-completed", bench_run_as_completed}},
+        {peer->callbacks, {"callback", bench_run_callback}},
+        {peer->work, {"work", bench_run_work}},
+        {peer->hold, {"memory", bench_run_memory}},
+        {peer->cancel, {"cancel", bench_run_cancel}},
+        {true, {"idle", bench_run_idle}},
+        {peer->hold, {"growth", bench_run_growth}},
+        {peer->hold && !peer->most, {"growth-most", bench_run_growth_most}},
+        {peer->flood && !peer->fixed_size, {"workers", bench_run_workers}},
+    };
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if (choices[i].there)
+            list[n++] = choices[i].workload;
     for (const struct bench_workload *w = peer->more; w && w->name; w++)
-        if (!name || strcmp(name, w->name) == 0) {
-            w->run(peer);
-            if (name)
-                return 0;
-        }
-    return name ? -1 : 0;
+        list[n++] = *w;
+    return n;
 }
 
-static void list(const struct bench_peer *peer, const struct entry *entries)
+static const struct bench_workload *find(const struct bench_workload *list, size_t n,
+                                         const char *name)
 {
-    for (const struct entry *e = entries; e->workload.name; e++)
-        if (e->there)
-            puts(e->workload.name);
-    for (const struct bench_workload *w = peer->more; w && w->name; w++)
-        puts(w->name);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return &list[i];
+    fprintf(stderr, "bench: %s: no workload '%s'; --list lists them\n", bench_program, name);
+    exit(2);
 }
 
 int bench_main(int argc, char **argv, const struct bench_peer *peer)
 {
-    const struct entry entries[] = {
-        {{"flood", bench_run_flood}, peer->flood},
-        {{"detached", bench_run_detached}, peer->detached},
-        {{"many", bench_run_many}, peer->many || peer->many_results},
-        {{"fib", bench_run_fib}, peer->fib},
-        {{"round-trip", bench_run_round_trip}, peer->trip},
-        {{"round-trip-busy", bench_run_round_trip_busy}, peer->trip},
-        {{"wake-up", bench_run_wake_up}, peer->trip},
-        {{"as-completed", bench_run_as_completed}, peer->as_completed},
-        {{"callback", bench_run_callback}, peer->callbacks},
-        {{"work", bench_run_work}, peer->work},
-        {{"memory", bench_run_memory}, peer->hold},
-        {{"cancel", bench_run_cancel}, peer->cancel},
-        {{"idle", bench_run_idle}, peer->flood},
-        {{"growth", bench_run_growth}, peer->hold},
-        {{"growth-most", bench_run_growth_most}, peer->hold},
-        {{"workers", bench_run_workers}, peer->flood},
-        {{NULL, NULL}, false},
-    };
-    int named = 0, status = EXIT_SUCCESS;
+    struct bench_workload list[40];
+    size_t n = find_workloads(peer, list);
+    bool named = false;
 
     bench_program = peer->program;
+    bench_most = peer->most;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--quick") == 0) {
             bench_quick = true;
         } else if (strcmp(argv[i], "--list") == 0) {
-            list(peer, entries);
+            for (size_t j = 0; j < n; j++)
+                puts(list[j].name);
             return EXIT_SUCCESS;
-        } else if (run_named(peer, entries, argv[i]) == 0) {
-            named++;
         } else {
-            fprintf(stderr, "usage: %s [--quick] [WORKLOAD...]\n       %s --list\n", argv[0],
-                    argv[0]);
-            return 2;
+            find(list, n, argv[i])->run(peer);
+            named = true;
         }
     }
-    if (named == 0)
-        status = run_named(peer, entries, NULL) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-    return status;
+    for (size_t i = 0; i < n && !named; i++)
+        list[i].run(peer);
+    return EXIT_SUCCESS;
 }

@@ -9,7 +9,9 @@
 
 #include "harness.h"
 
+/* Of the peer; set first thing. */
 extern const char *bench_program;
+extern size_t bench_most;
 
 void *bench_open(const struct bench_peer *peer, unsigned workers);
 void bench_close(const struct bench_peer *peer, void *pool);
@@ -23,8 +25,8 @@ double bench_post_rate(void (*op)(void *pool, size_t n), void *pool, size_t n);
 /* Futures a second, of tasks submitted and collected batch by batch. */
 double bench_flood(const struct bench_peer *peer, void *pool, unsigned producers, size_t batch);
 
-/* Tasks a second in fib(n): one for each call with n >= 2. */
-double bench_fib_rate(const struct bench_peer *peer, void *pool, int n);
+/* Forks a second in fib(n), of one child in each call or of both. */
+double bench_fib_rate(const struct bench_peer *peer, void *pool, int n, bool both);
 
 /* Seconds of an as_completed, from the first submit on and from the last. */
 void bench_complete(const struct bench_peer *peer, void *pool, size_t n, double *all, double *rest);
