@@ -57,7 +57,8 @@ t_model_lock_CPPFLAGS = $(t_model_cppflags) $(AM_CPPFLAGS)
 t_model_lock_LDADD = $(t_model_ldadd)
 
 # Nothing of the test library: all that the process pool stands on is the world's.
-t_model_channel_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/copies/string.h \
+t_model_channel_SOURCES = t/model/shim/stdatomic.h t/model/model.h \
+	t/model/locks/os/lock.h t/model/copies/string.h \
 	t/model/channel.c \
 	t/model/world.c \
 	t/model/world.h \

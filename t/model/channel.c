@@ -214,6 +214,16 @@ static void before_dying(void)
 
 /* ---- a task that is killed: it, and no other ---- */
 
+/* Not in the area, which is the pool's no longer when the worker is given up. */
+static void hand_slots(void)
+{
+    world_submit(0, ARG_SLOT);
+    world_submit(1, ARG_SLOT);
+    world_wait(0);
+    world_wait(1);
+    world_leave();
+}
+
 static void kill_one(void)
 {
     world_submit(2, ARG_SLOT);
@@ -233,6 +243,14 @@ static void after_killing(void)
     for (unsigned i = 0; i < WORLD_TASKS; i++)
         model_expect(atomic_load(&world_task[i].phase) != TASK_FAILED || world_task[i].killed,
                      "another task was killed");
+}
+
+/* ---- the same, of a worker that can't be ended by force ---- */
+
+static void before_leaving(void)
+{
+    begin(2, hand_slots, kill_one);
+    world_untouchable = true;
 }
 
 /* ---- results that are lent, also for longer than there is a pool ---- */
@@ -315,7 +333,7 @@ static const struct model_mutant handing_mutants[] = {
     {"show", "state", MODEL_STORE, MODEL_LATER, 0},
     {"show", "asleep", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"await", "asleep", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
-    {"await", "asleep", MODEL_STORE, MODEL_LATER, 0},
+    {"await", "asleep", MODEL_STORE, MODEL_LAST, 0},
     {"is_ready", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"show", "asleep", MODEL_UPDATE, MODEL_LOST, 0},
     /* Of: who has done a task then looks at the bell, who sets the bell then
@@ -388,6 +406,17 @@ static const struct model_mutant killing_mutants[] = {
     {"soon__slot_turn", "state", MODEL_UPDATE, MODEL_LOST, 0},
 };
 
+/* Who gives a worker up then looks whether it sleeps, and it the other way round. */
+static const struct model_mutant leaving_mutants[] = {
+    {"give_up", "given_up", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"give_up", "given_up", MODEL_STORE, MODEL_LAST, 0},
+    {"give_up", "given_up", MODEL_STORE, MODEL_LOST, 0},
+    {"give_up", "asleep", MODEL_UPDATE, MODEL_LOST, 0},
+    {"await", "asleep", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"await", "asleep", MODEL_STORE, MODEL_LATER, 0},
+    {"sleep_until", "given_up", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+};
+
 static const struct model_mutant lending_mutants[] = {
     {"take_blocks", "blocks", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"take_blocks", "blocks", MODEL_UPDATE, MODEL_LOST, 0},
@@ -433,6 +462,8 @@ int main(void)
          MUTANTS(dying_mutants)},
         {"channel: killing", 30000, before_killing, thread, after_killing, world_resumed,
          MUTANTS(killing_mutants)},
+        {"channel: leaving", 30000, before_leaving, thread, after_killing, world_resumed,
+         MUTANTS(leaving_mutants)},
         {"channel: lending", 30000, before_lending, thread, world_end, world_resumed,
          MUTANTS(lending_mutants)},
         {"channel: progress", 30000, before_progress, thread, after_progress, world_resumed,

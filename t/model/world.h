@@ -68,6 +68,9 @@ void world_begin(unsigned users, unsigned lives);
 /* How often a worker may still die of itself, and how often one has died. */
 extern unsigned world_deaths, world_n_deaths;
 
+/* Nobody has the right to signal the worker. */
+extern bool world_untouchable;
+
 /* What tasks do, or NULL. */
 extern void (*world_function)(soon_future *f, struct soon_port *port);
 

@@ -183,6 +183,7 @@ static void bind_life(unsigned i)
     struct soon__channel *channel = world_channel(i);
 
     memset(channel, 0, sizeof *channel);
+    MODEL_BIND(channel->given_up, "given_up");
     MODEL_BIND(channel->asleep, "asleep");
     MODEL_BIND(channel->bell, "bell");
     MODEL_BIND(channel->blocks, "blocks");

@@ -39,9 +39,11 @@ struct life {
     unsigned n_sent, n_received;
     bool doomed; /* SIGKILL is on its way */
     bool died;   /* not as it was told to */
+    bool left;   /* given up by the pool */
 };
 
 unsigned world_deaths, world_n_deaths;
+bool world_untouchable;
 void *(*world_thread)(void *arg);
 
 static struct life lives[WORLD_LIVES];
@@ -49,8 +51,10 @@ static struct life *alive;
 static jmp_buf end_of_life;
 static struct {
     bool born;
+    const struct life *life;
     struct soon__exit how;
 } reports[REPORTS];
+static int stays; /* 1 + a life that the nursery may not end, until it is read. Under the lock */
 static soon__futex n_reports;
 static unsigned n_reports_read;
 static soon__futex asked_for; /* lives, or CLOSED */
@@ -185,6 +189,10 @@ soon_ns soon__deadline(soon_ns timeout)
     return now + timeout;
 }
 
+void soon__spin_prepare(void)
+{
+}
+
 /* Now and then a worker does, too; not more often, as it takes long. */
 bool soon__spin_pays(void)
 {
@@ -201,6 +209,7 @@ static void report(bool born, struct soon__exit how)
 
     model_expect(n < REPORTS, "more reports than there is room for");
     reports[n].born = born;
+    reports[n].life = alive;
     reports[n].how = how;
     /* release: a socket hands over what was before, too. */
     atomic_store_explicit(&n_reports, n + 1, memory_order_release);
@@ -225,7 +234,7 @@ void world_perhaps_die(void)
  * unistd.h declares it. */
 void _exit(int status)
 {
-    model_expect(status == 0, "a worker gave up");
+    model_expect(status == 0 || alive->left, "a worker gave up");
     longjmp(end_of_life, 1);
 }
 
@@ -267,6 +276,17 @@ int soon__futex_wait_shared(const soon__futex *word, uint32_t expected, soon_ns 
     return 0;
 }
 
+int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)
+{
+    model_sleep(word, expected, deadline != SOON__NEVER);
+    return 0;
+}
+
+void soon__futex_wake(const soon__futex *word, int n)
+{
+    model_wake(word, n);
+}
+
 void soon__futex_wake_shared(const soon__futex *word, int n)
 {
     model_wake(word, n);
@@ -281,6 +301,11 @@ bool soon__process_dies_with(pid_t parent)
 {
     (void)parent;
     return true;
+}
+
+struct soon__owner soon__process_owner(void)
+{
+    return (struct soon__owner){0};
 }
 
 const volatile bool *soon__process_mark(void)
@@ -301,6 +326,8 @@ int soon__process_signal(int pidfd, int signal)
 {
     (void)pidfd;
     model_expect(signal == SIGKILL, "an odd signal");
+    if (world_untouchable)
+        return -EPERM;
     if (alive->died)
         return -ESRCH;
     alive->doomed = true;
@@ -321,6 +348,15 @@ int soon__nursery_start(struct soon__nursery *nursery, struct soon__berth berth,
     return 0;
 }
 
+int soon__nursery_signal(struct soon__nursery *nursery, struct soon__berth berth, int signal)
+{
+    (void)nursery, (void)signal;
+    model_expect(world_untouchable, "the program signals its workers itself");
+    stays = (int)berth.generation + 1;
+    make_readable(REPORTED);
+    return 0;
+}
+
 void soon__nursery_close(struct soon__nursery *nursery)
 {
     (void)nursery;
@@ -328,15 +364,34 @@ void soon__nursery_close(struct soon__nursery *nursery)
     model_wake(&asked_for, 1);
 }
 
+static bool read_stays(struct pool *pool)
+{
+    struct seat *seat = pool->seats[0];
+
+    soon__lock_acquire(&pool->lock);
+    bool any = stays == (int)seat->generation + 1;
+    if (any) {
+        seat->beyond = -EPERM;
+        lives[stays - 1].left = true;
+    }
+    stays = 0;
+    soon__lock_release(&pool->lock);
+    if (any)
+        soon__bury(seat, (struct soon__exit){0});
+    return any;
+}
+
 /* As in reports.c, of a nursery to which nothing happens. */
 bool soon__read_reports(struct pool *pool)
 {
     struct seat *seat = pool->seats[0];
-    bool any = false;
+    bool any = read_stays(pool);
 
     /* acquire: pairs with the release in report(). */
     for (; n_reports_read < atomic_load_explicit(&n_reports, memory_order_acquire); any = true) {
         unsigned i = n_reports_read++;
+        if (!reports[i].born && reports[i].life->left)
+            continue;
         if (!reports[i].born) {
             model_expect(!seat->corrupt, "a worker was not believed");
             soon__bury(seat, reports[i].how);
@@ -347,9 +402,7 @@ bool soon__read_reports(struct pool *pool)
         seat->pidfd = FD_OTHER;
         pool->n_alive++;
         soon__seat_started(seat);
-        if (seat->signal)
-            soon__process_signal(seat->pidfd, seat->signal);
-        seat->signal = 0;
+        soon__seat_signal(seat);
         soon__lock_release(&pool->lock);
     }
     return any;
@@ -369,6 +422,8 @@ void world_os_begin(void)
 {
     memset(lives, 0, sizeof lives);
     n_reports_read = world_n_deaths = 0;
+    stays = 0;
+    world_untouchable = false;
     now = 0;
     alive = NULL;
     world_thread = NULL;
