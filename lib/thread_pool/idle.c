@@ -81,20 +81,22 @@ void soon__wake_all(struct pool *pool)
 /* Idle workers first, then new ones. One that searches will find one of the
  * tasks, and then see to the rest itself, as one that has just started does:
  * that spares most wake-ups, each a system call, of a submitter that is about
- * as fast as the workers. The tasks are safe as long as one worker is awake;
+ * as fast as the workers. For the same reason no more are woken at once than
+ * can run at once. The tasks are safe as long as one worker is awake;
  * more than that is speed, and may fail. */
 int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
 {
     if (pool->n_searching)
         n--;
     size_t idle = pool->n_idle < n ? pool->n_idle : n;
+    size_t at_once = idle < pool->cpus ? idle : pool->cpus;
     int error = 0;
 
     for (n -= idle; n && soon__awake(pool) < pool->max_workers && !error; n--)
         error = soon__worker_start(pool);
     if (soon__awake(pool) == 0)
         return error;
-    *taken = take_idle(pool, idle);
+    *taken = take_idle(pool, at_once);
     for (struct worker *w = *taken; w; w = w->to_wake) {
         w->searching = w->relays = true;
         pool->n_searching++;

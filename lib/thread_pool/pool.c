@@ -138,6 +138,7 @@ static int configure(struct pool *pool, const soon_thread_pool_options *o)
 {
     pool->max_workers = o->max_workers ? o->max_workers : soon__workers_default();
     pool->min_workers = o->min_workers;
+    pool->cpus = soon__cpus();
     pool->idle_timeout = o->idle_timeout ? o->idle_timeout : SOON_SECONDS(60);
     pool->stack_size = o->stack_size;
     pool->initializer = o->initializer;

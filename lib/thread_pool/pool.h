@@ -53,7 +53,7 @@ struct pool {
     soon_executor ex; /* first: a pool is an executor */
 
     /* Sync: const after new */
-    unsigned max_workers, min_workers;
+    unsigned max_workers, min_workers, cpus;
     soon_ns idle_timeout;
     char *name;
     size_t stack_size;

@@ -141,7 +141,7 @@ static void start(unsigned n_workers, unsigned n_tasks)
     memset(workers, 0, sizeof workers);
     memset(tasks, 0, sizeof tasks);
     pool.max_workers = pool.min_workers = pool.n_workers = n_workers;
-    pool.n_staying = n_workers;
+    pool.n_staying = pool.cpus = n_workers;
     pool.idle_timeout = SOON_FOREVER;
     for (unsigned i = n_workers; i--;) {
         workers[i].pool = &pool;
