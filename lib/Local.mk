@@ -12,6 +12,8 @@ soon_sources = \
 	lib/os/futex.h \
 	lib/os/inject.c \
 	lib/os/inject.h \
+	lib/os/kept_fd.c \
+	lib/os/kept_fd.h \
 	lib/os/lock.c \
 	lib/os/lock.h \
 	lib/os/object.c \

@@ -53,6 +53,7 @@ t_programs = \
 	t/test_process_orphans \
 	t/test_process_hostile \
 	t/test_process_lies \
+	t/test_process_descriptors \
 	t/test_process_spawn \
 	t/test_process_alloc \
 	t/test_regressions
@@ -343,6 +344,11 @@ t_test_process_lies_SOURCES = t/test_process_lies.c t/hostile.h t/hostile.c
 t_test_process_lies_CPPFLAGS = $(t_cppflags)
 t_test_process_lies_CFLAGS = $(t_cflags)
 t_test_process_lies_LDADD = $(t_ldadd)
+
+t_test_process_descriptors_SOURCES = t/test_process_descriptors.c
+t_test_process_descriptors_CPPFLAGS = $(t_cppflags)
+t_test_process_descriptors_CFLAGS = $(t_cflags)
+t_test_process_descriptors_LDADD = $(t_ldadd)
 
 t_test_process_spawn_SOURCES = t/test_process_spawn.c
 t_test_process_spawn_CPPFLAGS = $(t_cppflags)

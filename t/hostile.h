@@ -11,7 +11,7 @@
 #include "process_pool/channel.h"
 
 /* Descriptors that are looked at: from 0 to FDS - 1. */
-enum { FDS = 256 };
+enum { FDS = 1024 };
 
 /* The channel as this worker has it, found as any code in it could. */
 struct soon__channel *find_channel(size_t *size);

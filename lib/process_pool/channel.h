@@ -161,6 +161,9 @@ enum {
 
 _Static_assert(sizeof(struct soon__channel) <= SOON__ARGS_AT, "the slots run into the arguments");
 
+/* With this status a worker exits that a task has taken its descriptors from. */
+enum { SOON__EXIT_LOST = 119 };
+
 /* The packet that carries a payload's file. */
 struct soon__parcel {
     uint32_t position;

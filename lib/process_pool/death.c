@@ -31,7 +31,9 @@ static void describe_end(char *text, size_t size, const struct seat *seat, struc
     else if (how.signal)
         snprintf(text, size, "worker %d died of signal %d", (int)pid, how.signal);
     else
-        snprintf(text, size, "worker %d exited with status %d", (int)pid, how.code);
+        snprintf(text, size, "worker %d exited with status %d%s", (int)pid, how.code,
+                 how.code == SOON__EXIT_LOST ? ", as one does whose descriptors a task has closed"
+                                             : "");
 }
 
 static void describe_task(char *text, size_t size, const soon_future *f)

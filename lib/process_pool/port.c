@@ -178,12 +178,16 @@ static void post_file(struct soon__call_port *port, struct soon__room *room, uin
 
     soon__shm_unmap(room->at, room->len);
     room->at = NULL;
-    int error = soon__shm_seal(fd);
+    bool whole = soon__post_is_whole(port->post);
+    int error = whole ? soon__shm_seal(fd) : -EBADF;
     if (!error)
-        error = soon__packet_send(port->post->parcels, &parcel, sizeof parcel, &fd, 1, true);
+        error = soon__packet_send(port->post->parcels.fd, &parcel, sizeof parcel, &fd, 1, true);
     close(fd);
     if (error)
-        soon__port_fail(port->slot, error, "the result could not be sent");
+        soon__port_fail(port->slot, error,
+                        whole ? "the result could not be sent"
+                              : "the result could not be sent: a task has closed the descriptors "
+                                "of its worker");
     else
         put(port->slot, 0, SOON__IN_FILE, 0, len);
 }

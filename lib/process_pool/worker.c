@@ -63,6 +63,8 @@ static soon_ns sleep_until(const struct worker *w)
 {
     if (!soon__process_dies_with(w->parent) || atomic_load(&w->post.channel->given_up))
         _exit(EXIT_FAILURE);
+    if (!soon__post_is_whole(&w->post)) /* rather now than with a task */
+        _exit(SOON__EXIT_LOST);
     const struct soon__owner now = soon__process_owner();
     bool tied = now.real == w->owner.real && now.saved == w->owner.saved;
     return tied ? SOON__NEVER : soon__now() + SOON_MS(250);
@@ -90,13 +92,22 @@ static void await(struct worker *w, const struct soon__slot *slot, uint32_t posi
     w->gap = soon__now() - begin;
 }
 
+/* What is not the bell any more may be a file of the task's. What the worker
+ * has done it has done: it ends, which is heard as well. */
+static void ring_it(const struct worker *w)
+{
+    if (!soon__post_is_whole(&w->post))
+        _exit(SOON__EXIT_LOST);
+    soon__event_set(w->post.bell.fd);
+}
+
 static void ring(struct worker *w, enum soon__bell at_least)
 {
     _Atomic uint32_t *bell = &w->post.channel->bell;
 
     /* seq_cst: the other half of the bell's Dekker pair, after the state. */
     if (atomic_load(bell) >= (uint32_t)at_least && atomic_exchange(bell, SOON__BELL_OFF))
-        soon__event_set(w->post.bell);
+        ring_it(w);
 }
 
 /* A thread that has just submitted this task and now waits for it takes the
@@ -136,7 +147,7 @@ static int receive_file(struct soon__post *post, uint32_t position)
     while (*kept < 0) {
         int fd = -1;
         unsigned n = 1;
-        int error = soon__packet_receive(post->parcels, &parcel, sizeof parcel, &fd, &n, true);
+        int error = soon__packet_receive(post->parcels.fd, &parcel, sizeof parcel, &fd, &n, true);
         if (error || n != 1)
             return error ? error : -EBADMSG;
         int *place = &post->kept[parcel.position % SOON__RING];
@@ -258,6 +269,17 @@ static void decline(struct worker *w, const struct soon__slot *slot, uint32_t po
     }
 }
 
+/* Before it takes a task for which it needs them. */
+static void look_at_descriptors(const struct worker *w, const struct soon__slot *slot)
+{
+    /* relaxed: ring() looks again. */
+    uint32_t bell = atomic_load_explicit(&w->post.channel->bell, memory_order_relaxed);
+
+    if ((slot->arg_where == SOON__IN_FILE || bell == SOON__BELL_BEGINS) &&
+        !soon__post_is_whole(&w->post))
+        _exit(SOON__EXIT_LOST);
+}
+
 static bool move_in(struct soon__post *post, const int fds[3])
 {
     unsigned char *memory =
@@ -268,13 +290,13 @@ static bool move_in(struct soon__post *post, const int fds[3])
         .channel = (void *)memory,
         .args = memory + SOON__ARGS_AT,
         .values = memory + SOON__VALUES_AT,
-        .bell = fds[SOON__FD_BELL],
-        .parcels = fds[SOON__FD_PARCELS],
+        .bell = soon__fd_keep(fds[SOON__FD_BELL]),
+        .parcels = soon__fd_keep(fds[SOON__FD_PARCELS]),
     };
     for (int i = 0; i < SOON__RING; i++)
         post->kept[i] = -1;
-    soon__own_fd(post->bell); /* not for workers of a pool that a task makes */
-    soon__own_fd(post->parcels);
+    soon__own_fd(post->bell.fd); /* not for workers of a pool that a task makes */
+    soon__own_fd(post->parcels.fd);
     return memory != NULL;
 }
 
@@ -299,6 +321,7 @@ void soon__worker_live(const int fds[3], bool forked)
         await(&w, slot, position);
         if (w.failed)
             decline(&w, slot, position);
+        look_at_descriptors(&w, slot);
         if (soon__slot_turn(slot, position, SOON__SLOT_TAKEN))
             work(&w, slot, position);
         else

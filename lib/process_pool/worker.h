@@ -5,6 +5,7 @@
 #ifndef SOON_PROCESS_POOL_WORKER_H
 #define SOON_PROCESS_POOL_WORKER_H
 
+#include "os/kept_fd.h"
 #include "os/lock.h"
 #include "os/packet.h"
 #include "process_pool/channel.h"
@@ -22,10 +23,15 @@ struct soon__post {
     unsigned char *args, *values;  /* the areas */
     const volatile bool *mark;     /* that this is the worker: a task that forks may let the child
                                       return, which has all that a worker needs */
-    int bell;
-    int parcels;
+    struct soon__kept_fd bell, parcels;
     int kept[SOON__RING]; /* files that came before their turn, by position; or -1 */
 };
+
+/* Are its descriptors still there? A task may close what it likes. */
+static inline bool soon__post_is_whole(const struct soon__post *post)
+{
+    return soon__fd_is_kept(&post->bell) && soon__fd_is_kept(&post->parcels);
+}
 
 /* ---- port.c: one call ---- */
 
