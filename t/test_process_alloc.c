@@ -244,6 +244,70 @@ START_TEST(descriptors_run_out_for_a_while)
 }
 END_TEST
 
+/* Not even under the numbers of some that are closed. */
+static void allow_none(void)
+{
+    struct rlimit limit;
+
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &usual) == 0);
+    limit = (struct rlimit){3, usual.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+/* A task runs, others wait for the worker that will replace its own, and no
+ * descriptor is left for that. */
+static soon_executor *wait_for_a_worker(int method, soon_future **running, soon_future **waiting)
+{
+    struct hold hold = hold_make();
+    soon_executor *ex =
+        pool_up(method, &(soon_process_pool_options){.max_workers = 1, .max_tasks_per_child = 1});
+
+    *running = submit(ex, task_hold, &hold, sizeof hold);
+    bell_await(hold.started, 1);
+    *waiting = submit_int(ex, task_square, 7);
+    allow_none();
+    gate_open(hold.release);
+    assert_ok(soon_future_wait(*running, SOON_FOREVER));
+    while (pool_figures(ex).workers)
+        sched_yield();
+    hold_free(&hold);
+    return ex;
+}
+
+/* Whoever has taken them may give them back soon. */
+START_TEST(who_waits_for_a_worker_does_so_for_a_while)
+{
+    soon_future *running, *waiting;
+    soon_executor *ex = wait_for_a_worker(_i, &running, &waiting);
+
+    sleep_ns(SOON_MS(300));
+    ck_assert(!soon_future_done(waiting));
+    allow_as_usual();
+    assert_result_int(waiting, 49);
+    soon_future_unref(running);
+    soon_future_unref(waiting);
+    assert_works(ex);
+    pool_down(ex, 3);
+}
+END_TEST
+
+START_TEST(who_waits_for_a_worker_in_vain_is_told_why)
+{
+    soon_future *running, *waiting;
+    soon_executor *ex = wait_for_a_worker(_i, &running, &waiting);
+    soon_error error;
+
+    assert_library_error(waiting, -ENOTRECOVERABLE);
+    assert_ok(soon_future_error(waiting, 0, &error));
+    ck_assert_msg(strstr(error.message, strerror(EMFILE)), "%s", error.message);
+    assert_broken(ex, strerror(EMFILE));
+    allow_as_usual();
+    soon_future_unref(running);
+    soon_future_unref(waiting);
+    pool_down(ex, 2);
+}
+END_TEST
+
 /* ---- who cannot be told ---- */
 
 /* Without any worker, and with nobody who could start one, a submit says so. */
@@ -284,6 +348,8 @@ Suite *test_suite(void)
 
     add_over_methods(descriptors, with_any_number_of_descriptors_left);
     add_over_methods(descriptors, descriptors_run_out_for_a_while);
+    add_over_methods(descriptors, who_waits_for_a_worker_does_so_for_a_while);
+    add_over_methods(descriptors, who_waits_for_a_worker_in_vain_is_told_why);
 
     add_over_methods(told, a_submit_without_a_worker_is_told_why);
     return suite;

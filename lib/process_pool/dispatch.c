@@ -54,10 +54,12 @@ static struct seat *new_seat(struct pool *pool)
         (pool->start_after && soon__now() < pool->start_after))
         return NULL;
     int error = soon__seat_open(pool, &seat);
-    if (error) {
+    if (error == -EPIPE || error == -EAGAIN) { /* the nursery is gone, or slow */
         pool->start_error = error;
         pool->start_after = soon__now() + SOON_MS(20);
         soon__monitor_by(pool, pool->start_after);
+    } else if (error) {
+        soon__start_failed(pool, error);
     }
     return seat;
 }

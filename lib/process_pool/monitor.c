@@ -19,6 +19,7 @@
 #include "os/poll.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum {
     STUCK_NS = 200000,
@@ -158,8 +159,12 @@ static void look(struct pool *pool)
     soon__pump(pool);
     void *orphans = pool->orphans;
     pool->orphans = NULL;
+    bool hopeless = soon__is_hopeless(pool);
+    int error = pool->start_error;
     soon__lock_release(&pool->lock);
     soon_callbacks_put(orphans);
+    if (hopeless)
+        soon__break(pool, "no worker could be started any more: %s", strerrordesc_np(-error));
 }
 
 static soon_ns earlier(soon_ns a, soon_ns b)

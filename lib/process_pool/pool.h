@@ -158,7 +158,9 @@ struct pool {
                                            0. Sync: lock */
     soon_ns start_after;                /* no new worker before this: one could not be had.
                                            Sync: lock */
-    unsigned failed_starts;             /* in a row. Sync: lock */
+    unsigned failed_starts;             /* as the nursery has reported. Sync: lock */
+    unsigned failed_row;                /* those and others, in a row. Sync: lock */
+    soon_ns failing_since;              /* the first of that row. Sync: lock */
     int start_error;                    /* of the last one. Sync: lock */
     bool unsent;                        /* some seat has a signal that could not be sent yet. Sync:
                                            lock */
@@ -301,6 +303,14 @@ void soon__op_give_back(soon_executor *ex, const void *value, size_t len, void *
 /* Reads and does what the nursery reports; true if there was anything. Under
  * pool->collecting. */
 bool soon__read_reports(struct pool *pool);
+
+/* A worker could not be had: the next try is the later the more of them have
+ * failed in a row. Under the lock. */
+void soon__start_failed(struct pool *pool, int error);
+
+/* Is there work that nobody can do, and has that lasted so long that there is
+ * no hope? Under the lock. */
+bool soon__is_hopeless(const struct pool *pool);
 
 /* ---- assist.c ---- */
 

@@ -11,7 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TRIES = 5 }; /* to start a worker where there is none */
+enum { TRIES = 5 }; /* to make a nursery */
+
+/* Descriptors, memory or processes that others have taken may come free again. */
+static const soon_ns hope = SOON_SECONDS(5);
 
 static struct seat *seat_of(struct pool *pool, struct soon__berth berth)
 {
@@ -40,10 +43,33 @@ static void born(struct pool *pool, const struct soon__report *report)
     soon__own_fd(seat->pidfd);
     pool->n_alive++;
     soon__seat_started(seat);
-    pool->failed_starts = 0;
+    pool->failed_row = 0;
     soon__seat_signal(seat);
     soon__lock_release(&pool->lock);
     tell_births(pool);
+}
+
+void soon__start_failed(struct pool *pool, int error)
+{
+    enum { STEPS = 6 };
+    const soon_ns now = soon__now();
+
+    /* A row that nobody has gone on with for a while is over. */
+    if (pool->failed_row && now > pool->start_after + SOON_SECONDS(1))
+        pool->failed_row = 0;
+    if (pool->failed_row == 0)
+        pool->failing_since = now;
+    pool->start_error = error;
+    pool->start_after =
+        now + (SOON_MS(20) << (pool->failed_row < STEPS ? pool->failed_row : STEPS));
+    pool->failed_row++;
+    soon__monitor_by(pool, pool->start_after);
+}
+
+bool soon__is_hopeless(const struct pool *pool)
+{
+    return pool->failed_row && !pool->n_workers && pool->queue.count && !pool->broken &&
+           soon__now() >= pool->failing_since + hope;
 }
 
 /* No process, or one that is killed at once, in the middle of a task perhaps:
@@ -54,19 +80,13 @@ static void not_born(struct pool *pool, const struct soon__report *report)
     struct seat *seat = seat_of(pool, report->berth);
     if (seat) {
         soon__seat_doom(seat, REASON_KILLED, 0);
-        pool->start_error = report->error;
-        pool->start_after = soon__now() + SOON_MS(20);
         pool->failed_starts++;
+        soon__start_failed(pool, report->error);
     }
     soon__lock_release(&pool->lock);
     if (seat)
         soon__bury(seat, (struct soon__exit){.signal = SIGKILL});
-    soon__lock_acquire(&pool->lock);
-    bool hopeless = pool->n_workers == 0 && pool->queue.count && pool->failed_starts > TRIES;
-    soon__lock_release(&pool->lock);
     tell_births(pool);
-    if (hopeless)
-        soon__break(pool, "no worker can be started: %s", strerrordesc_np(-report->error));
 }
 
 static void died(struct pool *pool, const struct soon__report *report)

@@ -392,6 +392,19 @@ static bool read_stays(struct pool *pool)
     return any;
 }
 
+/* Workers can always be had. */
+void soon__start_failed(struct pool *pool, int error)
+{
+    (void)pool;
+    model_expect(!error, "a worker could not be had");
+}
+
+bool soon__is_hopeless(const struct pool *pool)
+{
+    (void)pool;
+    return false;
+}
+
 /* As in reports.c, of a nursery to which nothing happens. */
 bool soon__read_reports(struct pool *pool)
 {
