@@ -387,9 +387,26 @@ static int child_is_limited(void *data)
     return 0;
 }
 
+static int child_is_limited_elsewhere(void *data)
+{
+    CHILD_EXPECT(chroot(data) == 0);
+    CHILD_EXPECT(access("/proc", F_OK) != 0);
+    return child_is_limited(NULL);
+}
+
 START_TEST(a_limit_of_memory_counts_from_what_there_is)
 {
     assert_child(child_is_limited, NULL);
+}
+END_TEST
+
+START_TEST(without_proc_it_does_as_well)
+{
+    char empty[] = "/tmp/soon-test-XXXXXX";
+
+    REQUIRE(mkdtemp(empty));
+    assert_child(child_is_limited_elsewhere, empty);
+    REQUIRE(rmdir(empty) == 0);
 }
 END_TEST
 
@@ -415,6 +432,10 @@ void add_child_cases(Suite *suite)
     tcase_add_test(tc, a_tied_process_goes_with_its_parent);
     tcase_add_test(tc, names_are_cut_to_what_the_kernel_keeps);
     tcase_add_test(tc, a_limit_of_memory_counts_from_what_there_is);
+    if (geteuid() == 0)
+        tcase_add_test(tc, without_proc_it_does_as_well);
+    else
+        fprintf(stderr, "process: who is not root cannot do without /proc: 1 test left out\n");
 }
 
 Suite *test_suite(void)

@@ -282,19 +282,48 @@ void soon__process_name(const char *base, unsigned number)
     soon__process_title(title);
 }
 
-static int address_space(uintmax_t *bytes)
+static bool read_address_space(uintmax_t *bytes)
 {
     uintmax_t pages;
     FILE *file = fopen("/proc/self/statm", "re");
 
     if (!file)
-        return -errno;
+        return false;
     int n = fscanf(file, "%" SCNuMAX, &pages);
     fclose(file);
-    if (n != 1)
-        return -EIO;
     *bytes = pages * (uintmax_t)sysconf(_SC_PAGESIZE);
-    return 0;
+    return n == 1;
+}
+
+/* Under a limit that is below what there is already not one page can be had. */
+static bool has_room(struct rlimit limit, uintmax_t most)
+{
+    limit.rlim_cur = (rlim_t)most;
+    if (setrlimit(RLIMIT_AS, &limit) < 0)
+        return false;
+    void *page = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED)
+        munmap(page, 1);
+    return page != MAP_FAILED;
+}
+
+/* Where there is no /proc: to the page, by halving. */
+static uintmax_t feel_address_space(const struct rlimit *limit)
+{
+    const uintmax_t page = (uintmax_t)sysconf(_SC_PAGESIZE);
+    uintmax_t low = 0, high = UINT64_C(1) << 56;
+
+    if (high > limit->rlim_cur)
+        high = limit->rlim_cur;
+    while (high - low > page) {
+        uintmax_t middle = low + (high - low) / 2;
+        if (has_room(*limit, middle))
+            high = middle;
+        else
+            low = middle;
+    }
+    setrlimit(RLIMIT_AS, limit);
+    return high;
 }
 
 int soon__process_limit_memory(size_t more)
@@ -302,11 +331,10 @@ int soon__process_limit_memory(size_t more)
     struct rlimit limit;
     uintmax_t now = 0;
 
-    int error = address_space(&now);
-    if (error)
-        return error;
     if (getrlimit(RLIMIT_AS, &limit) < 0)
         return -errno;
+    if (!read_address_space(&now))
+        now = feel_address_space(&limit);
     rlim_t most = more < RLIM_INFINITY - now ? (rlim_t)(now + more) : RLIM_INFINITY;
     if (most < limit.rlim_max) /* as well, so that a task can't undo it */
         limit.rlim_max = most;
