@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -169,6 +170,39 @@ START_TEST(the_sleeping_thread_still_answers_to_libc)
     ck_assert_int_eq(meeting.steps, 2);
     close(meeting.fd);
     meeting_free(&meeting);
+}
+END_TEST
+
+/* A child like a twin, dead and not reaped: what a program finds that was
+ * executed by one that had a pool. */
+static pid_t leave_over(const char *name)
+{
+    pid_t pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, 0);
+    siginfo_t info;
+
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+        soon__process_title(name);
+        _exit(0);
+    }
+    REQUIRE(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | __WCLONE) == 0);
+    return pid;
+}
+
+START_TEST(twins_that_are_left_over_are_reaped)
+{
+    static const char *const ours[] = {"soon-twin", "soon-nursery"};
+    _Atomic unsigned count = 0;
+    siginfo_t info;
+
+    for (int i = 0; i < 2; i++)
+        leave_over(ours[i]);
+    assert_ok(in_twin(nothing, (void *)&count));
+    ck_assert_int_eq(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WCLONE), -1);
+    ck_assert_int_eq(errno, ECHILD);
+    pid_t other = leave_over("soon-after");
+    assert_ok(in_twin(nothing, (void *)&count));
+    ck_assert_int_eq(waitpid(other, NULL, __WCLONE), other);
 }
 END_TEST
 
@@ -499,6 +533,7 @@ void add_twin_cases(Suite *suite)
     tcase_add_test(tc, many_twins_leave_nothing);
     tcase_add_test(tc, a_twin_may_be_killed);
     tcase_add_test(tc, the_sleeping_thread_still_answers_to_libc);
+    tcase_add_test(tc, twins_that_are_left_over_are_reaped);
     tcase_add_test(tc, a_twin_that_cannot_be_made_is_reported);
     tcase_add_test(tc, the_stack_is_large_enough_whatever_the_default);
     tcase_add_loop_test(tc, the_program_sees_no_child_and_no_signal, 0, STANDS);

@@ -22,6 +22,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,6 +89,33 @@ static void reap(pid_t pid)
         ;
 }
 
+static bool is_a_twin(pid_t pid)
+{
+    char path[32], name[16] = "";
+
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t len = read(fd, name, sizeof name - 1);
+    close(fd);
+    return len > 0 && (strcmp(name, "soon-twin\n") == 0 || strcmp(name, "soon-nursery\n") == 0);
+}
+
+/* A program that executes itself anew leaves its dead twins to what it becomes,
+ * where nobody knows of them. Those of other pools, which may be about to be
+ * reaped, it does no harm to reap here. */
+static void reap_those_left_over(void)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) == 0 && info.si_pid &&
+           is_a_twin(info.si_pid)) {
+        reap(info.si_pid);
+        info.si_pid = 0;
+    }
+}
+
 int soon__process_twin(void (*run)(void *arg), void *arg, _Atomic pid_t *pid)
 {
     struct twin twin = {.run = run, .arg = arg, .parent = getpid()};
@@ -95,6 +124,7 @@ int soon__process_twin(void (*run)(void *arg), void *arg, _Atomic pid_t *pid)
 
     if (soon__inject(SOON__INJECT_FORK))
         return -EAGAIN;
+    reap_those_left_over();
     pid_t made = clone(live, stack_below(), flags, &twin, pid, NULL, &lives);
     if (made < 0)
         return -errno;
