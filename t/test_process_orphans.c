@@ -189,6 +189,77 @@ START_TEST(leaving_in_any_other_way_it_leaves_nobody)
 }
 END_TEST
 
+/* ---- what its tasks have forked ---- */
+
+/* Leaves a child behind in its process group, which has one as well. */
+static int task_fork(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct job job;
+
+    REQUIRE(arg_len == sizeof job);
+    memcpy(&job, arg, sizeof job);
+    if (fork() == 0) {
+        (void)!fork();
+        return task_for_ever(call, NULL, 0);
+    }
+    bell_ring(job.ready);
+    return 0;
+}
+
+static void have_forked(const struct end *end)
+{
+    const soon_process_pool_options options = {.max_workers = 2, .start_method = end->method};
+    const struct job job = {IDLE, end->ready, end->method};
+    soon_executor *ex = NULL;
+
+    REQUIRE(soon_process_pool_new(&options, &ex) == 0);
+    for (int i = 0; i < 3; i++)
+        REQUIRE(soon_submit(ex, task_fork, &job, sizeof job, NULL) == 0);
+    bell_await(end->ready, 3);
+}
+
+/* The fork server sees to it, also if it was stopped. */
+START_TEST(a_fork_server_takes_along_what_tasks_have_forked)
+{
+    enum { KILLED, EXECUTING, SERVER_STOPPED, TWIN_KILLED, WAYS_TO_GO };
+
+    for (int way = 0; way < WAYS_TO_GO; way++) {
+        struct end end = {SOON_START_FORKSERVER, IDLE, bell_make()};
+        struct bell up = bell_make();
+        struct process of[2];
+        pid_t program;
+
+        fflush(NULL);
+        program = fork();
+        REQUIRE(program >= 0);
+        if (program == 0) {
+            have_forked(&end);
+            bell_ring(up);
+            if (way == EXECUTING)
+                execl("/bin/sleep", "sleep", "3600", (char *)NULL);
+            task_for_ever(NULL, NULL, 0);
+        }
+        bell_await(up, 1);
+        if (way == SERVER_STOPPED) {
+            REQUIRE(processes_below(program, "soon-nursery", of, 2) == 1);
+            REQUIRE(kill(of[0].pid, SIGSTOP) == 0);
+        }
+        if (way == TWIN_KILLED) {
+            REQUIRE(processes_below(program, "soon-twin", of, 2) == 1);
+            REQUIRE(kill(of[0].pid, SIGKILL) == 0);
+            assert_left(4, "the twin was killed"); /* with a new one */
+        }
+        if (way == EXECUTING)
+            assert_left(1, "executing");
+        REQUIRE(kill(program, SIGKILL) == 0);
+        REQUIRE(waitpid(program, NULL, 0) == program);
+        assert_left(0, "what was forked");
+        bell_free(end.ready);
+        bell_free(up);
+    }
+}
+END_TEST
+
 /* Another program takes over: what it finds is not its. */
 START_TEST(executing_another_program_it_leaves_nobody)
 {
@@ -382,6 +453,7 @@ Suite *test_suite(void)
 
     add_over_methods(program, killed_it_leaves_nobody);
     add_over_methods(program, leaving_in_any_other_way_it_leaves_nobody);
+    tcase_add_test(program, a_fork_server_takes_along_what_tasks_have_forked);
     add_over_methods(program, executing_another_program_it_leaves_nobody);
     add_over_methods(program, killed_at_any_moment_it_leaves_nobody);
 

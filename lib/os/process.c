@@ -80,6 +80,11 @@ bool soon__process_dies_with(pid_t parent)
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
 }
 
+bool soon__process_hears_of(pid_t parent)
+{
+    return prctl(PR_SET_PDEATHSIG, SIGCONT) == 0 && getppid() == parent;
+}
+
 void soon__process_own_group(pid_t child)
 {
     setpgid(child, child);
@@ -156,18 +161,19 @@ int soon__process_signal(int pidfd, int signal)
 
 /* ---- children ---- */
 
-static sigset_t sigchld(void)
+static sigset_t bell_signals(void)
 {
     sigset_t set;
 
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGCONT);
     return set;
 }
 
 int soon__process_bell(void)
 {
-    sigset_t set = sigchld();
+    sigset_t set = bell_signals();
 
     if (soon__inject(SOON__INJECT_SIGNALFD))
         return -EMFILE;
@@ -200,6 +206,16 @@ bool soon__process_await(int bell, int fd, bool input, int life)
     while (read(bell, &info, sizeof info) > 0)
         ;
     return !(poll_fd[1].revents & (POLLHUP | POLLERR | POLLNVAL)) && !poll_fd[2].revents;
+}
+
+bool soon__process_await_room(int fd, int life)
+{
+    enum { TENTH = 100 };
+    struct pollfd poll_fd[] = {{.fd = fd, .events = POLLOUT}, {.fd = life, .events = POLLIN}};
+
+    if (poll(poll_fd, 2, TENTH) <= 0)
+        return true;
+    return !(poll_fd[0].revents & (POLLHUP | POLLERR | POLLNVAL)) && !poll_fd[1].revents;
 }
 
 pid_t soon__process_ended(struct soon__exit *how)

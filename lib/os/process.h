@@ -68,6 +68,10 @@ void soon__process_own_group(pid_t child);
  * gone already. */
 bool soon__process_dies_with(pid_t parent);
 
+/* The same, but it is not killed: bells (below) ring in it, and it goes on if it
+ * was stopped. */
+bool soon__process_hears_of(pid_t parent);
+
 /* Blocks every signal in the calling thread; what was blocked before. */
 void soon__signals_block(sigset_t *before);
 void soon__signals_restore(const sigset_t *before);
@@ -104,7 +108,8 @@ struct soon__exit {
 };
 
 /* A descriptor, close-on-exec, that is readable in a process which has called
- * soon__process_hear() when a child of it has ended. Or a negative errno. */
+ * soon__process_hear() when a child of it has ended, and when it has been told
+ * to go on (SIGCONT). Or a negative errno. */
 int soon__process_bell(void);
 
 /* Has the calling process, whose signals are blocked, hear of its children. */
@@ -115,6 +120,10 @@ void soon__process_hear(void);
  * life: a process (see soon__process_open()), or -1; once that has ended:
  * false. */
 bool soon__process_await(int bell, int fd, bool input, int life);
+
+/* Sleeps until fd has room to write, a tenth of a second at most. False: as
+ * above. */
+bool soon__process_await_room(int fd, int life);
 
 /* A child of the calling process that has ended and is not reaped yet, 0 if
  * there is none, -ECHILD without children. Doesn't block. */

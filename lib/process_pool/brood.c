@@ -36,11 +36,30 @@ void soon__brood_let_go(struct soon__nursery *nursery)
 
 /* ---- telling the program ---- */
 
-/* Sleeps while the program is slow to read. False: nobody is there, or, which
- * comes to the same, can be reached. */
+/* Who has a parent to lose may find that it has, whatever other processes still
+ * have copies of the socket's other end. */
+static bool is_alone(const struct soon__nursery *nursery)
+{
+    return nursery->parent && getppid() != nursery->parent;
+}
+
+/* Sleeps while the program is slow to read. 0, or a negative errno: nobody is
+ * there, or, which comes to the same, can be reached. */
+static int send_report(const struct soon__nursery *nursery, const struct soon__report *report,
+                       const int *fds, unsigned n)
+{
+    for (;;) {
+        int error = soon__packet_send(nursery->far_fd, report, sizeof *report, fds, n, false);
+        if (error != -EAGAIN)
+            return error;
+        if (!soon__process_await_room(nursery->far_fd, nursery->program) || is_alone(nursery))
+            return -EPIPE;
+    }
+}
+
 static bool tell(struct brood *brood, const struct soon__report *report)
 {
-    return soon__packet_send(brood->nursery->far_fd, report, sizeof *report, NULL, 0, true) == 0;
+    return send_report(brood->nursery, report, NULL, 0) == 0;
 }
 
 static bool tell_failed(struct brood *brood, struct soon__berth berth, int error)
@@ -61,7 +80,7 @@ static int tell_born(struct brood *brood, struct soon__berth berth, pid_t pid)
     if (pidfd < 0)
         return pidfd;
     hold(brood->nursery, SOON__HELD_PIDFD, pidfd);
-    return soon__packet_send(brood->nursery->far_fd, &report, sizeof report, &pidfd, 1, true);
+    return send_report(brood->nursery, &report, &pidfd, 1);
 }
 
 /* ---- birth ---- */
@@ -219,7 +238,7 @@ void soon__brood_tend(struct soon__nursery *nursery)
 
     soon__process_hear();
     while (soon__process_await(nursery->bell, nursery->far_fd, true, nursery->program))
-        if (!bury_the_dead(&brood) || !hear_one(&brood))
+        if (is_alone(nursery) || !bury_the_dead(&brood) || !hear_one(&brood))
             break;
     kill_all(&brood);
 }

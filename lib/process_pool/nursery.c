@@ -40,9 +40,10 @@ static _Noreturn void live_apart(struct soon__nursery *nursery, pid_t parent)
     const int keep[] = {nursery->far_fd, nursery->bell, nursery->program};
 
     soon__process_title("soon-nursery");
-    if (soon__process_dies_with(parent)) {
+    if (soon__process_hears_of(parent)) {
         soon__own_fds_leave(keep, 3);
         nursery->fd = -1;
+        nursery->parent = parent;
         soon__brood_tend(nursery);
     }
     _exit(EXIT_SUCCESS);
@@ -170,6 +171,7 @@ static int open_one(struct soon__nursery *nursery)
 {
     nursery->fd = nursery->far_fd = nursery->bell = nursery->program = -1;
     nursery->child = NULL;
+    nursery->parent = 0;
     nursery->error = -EAGAIN;
     for (int i = 0; i <= SOON__HELD_PIDFD; i++)
         nursery->held[i] = -1;

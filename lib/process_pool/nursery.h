@@ -13,7 +13,9 @@
  *            from the memory it was forked with
  *
  * Each process asks to be killed when its parent ends, so that when the
- * program is gone, however it went, all of them are.
+ * program is gone, however it went, all of them are. But a fork server asks to
+ * be told, and kills what tasks have forked as well. A twin could not do that:
+ * it may be in fork(), and wait for a lock of a thread that is no more.
  *
  * The nursery does as it is told over a socket, one worker at a time, and
  * tells of each child that has ended. It runs nobody's code.
@@ -65,11 +67,12 @@ struct soon__nursery {
     void *arg;
 
     /* Sync: const while it is open */
-    int fd;      /* our end of the socket: readable when there are reports. -1: closed */
-    int far_fd;  /* the other end; or -1 */
-    int bell;    /* rings in the nursery when a child of it has ended */
-    int program; /* to see it end also where the system may not send a signal: after the program
-                    has given up rights that its twin keeps */
+    int fd;       /* our end of the socket: readable when there are reports. -1: closed */
+    int far_fd;   /* the other end; or -1 */
+    int bell;     /* rings in the nursery when a child of it has ended */
+    int program;  /* to see it end also where the system may not send a signal: after the program
+                     has given up rights that its twin keeps */
+    pid_t parent; /* FORKSERVER: of the nursery, as it sees it. Sync: the nursery's own */
     struct soon__spawning *spawning; /* SPAWN; made once, of the environment at that time */
     struct soon__child *child;       /* the nursery's account of its children */
     pthread_t thread;
