@@ -115,6 +115,35 @@ static int pretended(int kind)
     }
 }
 
+/* A page, some bytes more, nothing; from a pipe's worth to more than write(2)
+ * takes at once is the same. */
+START_TEST(a_filled_file_is_frozen_and_has_the_bytes)
+{
+    static const size_t sizes[] = {1, 4096, 4097, 300000};
+    char *bytes = malloc(300000), *seen;
+
+    REQUIRE(bytes);
+    for (int i = 0; i < 300000; i++)
+        bytes[i] = (char)(i % 251);
+    for (int i = 0; i < 4; i++) {
+        int fd = soon__shm_filled("test", bytes, sizes[i]);
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+        ck_assert(soon__shm_is_frozen(fd, sizes[i]));
+        ck_assert_int_eq(size_of(fd), (off_t)sizes[i]);
+        seen = soon__shm_map(fd, 0, sizes[i], SOON__SHM_READ);
+        ck_assert_mem_eq(seen, bytes, sizes[i]);
+        soon__shm_unmap(seen, sizes[i]);
+        close(fd);
+    }
+    soon__inject_after(SOON__INJECT_MEMFD, 1);
+    ck_assert_int_eq(soon__shm_filled("test", bytes, 1), -EMFILE);
+    ck_assert_int_eq(soon__shm_filled("test", NULL, 1), -ENOMEM); /* and is closed */
+    free(bytes);
+}
+END_TEST
+
 START_TEST(what_only_looks_frozen_is_not)
 {
     int fd = pretended(_i);
@@ -198,6 +227,7 @@ void add_shm_cases(Suite *suite)
     tcase_add_test(tc, its_size_is_for_ever);
     tcase_add_test(tc, it_is_zero_and_shared);
     tcase_add_test(tc, a_full_file_is_frozen);
+    tcase_add_test(tc, a_filled_file_is_frozen_and_has_the_bytes);
     tcase_add_loop_test(tc, what_only_looks_frozen_is_not, 0, 5);
     tcase_add_test(tc, a_bad_descriptor_is_not_frozen);
     tcase_add_test(tc, a_private_mapping_is_not_inherited);

@@ -6,8 +6,41 @@
 #include "payload.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 /* ---- every size ---- */
+
+/* A child that is there for as long as its worker has what the task had, the
+ * memory for its result as well. */
+static int task_fork(soon_call *call, const void *arg, size_t arg_len)
+{
+    char *value = soon_return_buffer(call, arg_len);
+
+    REQUIRE(value);
+    memcpy(value, arg, arg_len);
+    if (fork() == 0)
+        task_for_ever(NULL, NULL, 0);
+    return 0;
+}
+
+START_TEST(the_result_of_a_task_that_forks_comes_back)
+{
+    enum { LONG = 3 << 20 };
+    soon_executor *ex = one_worker(_i);
+    char *bytes = malloc(LONG);
+
+    REQUIRE(bytes);
+    memset(bytes, 'f', LONG);
+    for (int len = 1; len <= LONG; len += LONG / 2 - 1) {
+        soon_future *f = submit(ex, task_fork, bytes, (size_t)len);
+
+        assert_result_bytes(f, bytes, (size_t)len);
+        soon_future_unref(f);
+    }
+    free(bytes);
+    pool_down(ex, 3);
+}
+END_TEST
 
 START_TEST(every_size_goes_there_and_comes_back)
 {
@@ -247,6 +280,7 @@ Suite *test_suite(void)
 
     add_over_methods(every, every_size_goes_there_and_comes_back);
     add_over_methods(every, every_size_can_be_written_in_place_or_returned);
+    add_over_methods(every, the_result_of_a_task_that_forks_comes_back);
     add_over_methods(every, a_huge_one_goes_there_and_comes_back);
     add_over_methods(every, a_result_may_be_part_of_the_argument);
     add_over_methods(every, the_last_of_many_results_wins);

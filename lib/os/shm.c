@@ -71,6 +71,33 @@ int soon__shm_seal(int fd)
     return add_seals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
+static int write_all(int fd, const unsigned char *data, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno != EINTR)
+            return -ENOMEM; /* the only thing that it takes */
+        data += n < 0 ? 0 : n;
+        len -= n < 0 ? 0 : (size_t)n;
+    }
+    return 0;
+}
+
+int soon__shm_filled(const char *name, const void *data, size_t len)
+{
+    int saved = errno, fd = soon__shm_new_open(name, len);
+
+    if (fd < 0)
+        return fd;
+    int error = write_all(fd, data, len);
+    if (!error)
+        error = soon__shm_seal(fd);
+    if (error)
+        close(fd);
+    errno = saved;
+    return error ? error : fd;
+}
+
 bool soon__shm_is_frozen(int fd, size_t size)
 {
     const int frozen = F_SEAL_SHRINK | F_SEAL_WRITE;

@@ -18,6 +18,12 @@ int soon__shm_new(const char *name, size_t size);
 /* The same without the seals, for soon__shm_seal() when it is full. */
 int soon__shm_new_open(const char *name, size_t size);
 
+/* A file with these bytes, sealed as by soon__shm_seal(). It is never mapped on
+ * the way: a fork of the program in between would leave a writable mapping in
+ * the child, and the file could not be sealed. The descriptor, or a negative
+ * errno. */
+int soon__shm_filled(const char *name, const void *data, size_t len);
+
 /* Seals it against shrinking, growing and, with no writable mapping of it left,
  * writing. 0, or a negative errno (-EBUSY: there is one). */
 int soon__shm_seal(int fd);

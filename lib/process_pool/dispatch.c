@@ -13,6 +13,7 @@
 #include "process_pool/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -88,26 +89,6 @@ static bool can_take(const struct pool *pool)
 
 /* ---- writing a slot ---- */
 
-/* A file with the argument in it, sealed: the descriptor, or a negative errno. */
-static int make_file(const void *arg, size_t len)
-{
-    int fd = soon__shm_new_open("soon-argument", len);
-
-    if (fd < 0)
-        return fd;
-    void *memory = soon__shm_map(fd, 0, len, SOON__SHM_WRITE | SOON__SHM_PRIVATE);
-    int error = memory ? 0 : -ENOMEM;
-    if (memory) {
-        memcpy(memory, arg, len);
-        soon__shm_unmap(memory, len);
-        error = soon__shm_seal(fd);
-    }
-    if (!error)
-        return fd;
-    close(fd);
-    return error;
-}
-
 /* Copies the argument to where its slot says. A file is still to be sent: its
  * descriptor, else -1; another negative number is an errno. */
 static int write_argument(const struct entry *entry, struct segment *segment, const soon_task *task)
@@ -115,7 +96,7 @@ static int write_argument(const struct entry *entry, struct segment *segment, co
     struct soon__slot *slot = soon__slot_of(segment->channel, entry->position);
 
     if (entry->where == SOON__IN_FILE)
-        return make_file(task->arg, task->arg_len);
+        return soon__shm_filled("soon-argument", task->arg, task->arg_len);
     if (task->arg_len)
         memcpy(entry->where == SOON__IN_SLOT ? slot->arg : segment->args + entry->args_at,
                task->arg, task->arg_len);
@@ -232,10 +213,11 @@ static bool fill_unlocked(struct entry *entry, soon_future *f, const soon_task *
 /* A task that could not be handed out for want of memory or descriptors. */
 static void fail(struct pool *pool, soon_future *f, int code)
 {
-    soon_error error = {.code = code == -ENOMEM ? code : -EAGAIN,
-                        .origin = SOON_FROM_LIBRARY,
-                        .message = "no memory or descriptor to send the argument"};
+    char text[128];
+    soon_error error = {
+        .code = code == -ENOMEM ? code : -EAGAIN, .origin = SOON_FROM_LIBRARY, .message = text};
 
+    snprintf(text, sizeof text, "the argument could not be sent: %s", strerrordesc_np(-code));
     soon__lock_release(&pool->lock);
     soon_future_set_failure(f, &error);
     soon_future_unref(f);

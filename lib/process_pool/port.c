@@ -169,25 +169,49 @@ void soon__port_fail(struct soon__slot *slot, int code, const char *message)
     atomic_store_explicit(&slot->origin, SOON_FROM_LIBRARY, memory_order_relaxed);
 }
 
+/* The task has forked, and a child that it left has the file mapped: it could
+ * be sealed only when that is gone. So a copy is. */
+static int copy_file(int fd, size_t len)
+{
+    void *memory = soon__shm_map(fd, 0, len, SOON__SHM_READ);
+    int copy = memory ? soon__shm_filled("soon-value", memory, len) : -ENOMEM;
+
+    if (memory)
+        soon__shm_unmap(memory, len);
+    close(fd);
+    return copy;
+}
+
 /* A file goes out sealed, so that not even this process changes it later. */
+static int send_file(struct soon__post *post, int *fd, uint32_t position, size_t len)
+{
+    struct soon__parcel parcel = {.position = position};
+
+    if (!soon__post_is_whole(post))
+        return -EBADF;
+    int error = soon__shm_seal(*fd);
+    if (error == -EBUSY) {
+        *fd = copy_file(*fd, len);
+        error = *fd < 0 ? *fd : 0;
+    }
+    return error ? error : soon__packet_send(post->parcels.fd, &parcel, sizeof parcel, fd, 1, true);
+}
+
 static void post_file(struct soon__call_port *port, struct soon__room *room, uint32_t position,
                       size_t len)
 {
-    struct soon__parcel parcel = {.position = position};
     int fd = room->fd;
 
     soon__shm_unmap(room->at, room->len);
     room->at = NULL;
-    bool whole = soon__post_is_whole(port->post);
-    int error = whole ? soon__shm_seal(fd) : -EBADF;
-    if (!error)
-        error = soon__packet_send(port->post->parcels.fd, &parcel, sizeof parcel, &fd, 1, true);
-    close(fd);
+    int error = send_file(port->post, &fd, position, len);
+    if (fd >= 0)
+        close(fd);
     if (error)
         soon__port_fail(port->slot, error,
-                        whole ? "the result could not be sent"
-                              : "the result could not be sent: a task has closed the descriptors "
-                                "of its worker");
+                        error == -EBADF ? "the result could not be sent: a task has closed the "
+                                          "descriptors of its worker"
+                                        : "the result could not be sent");
     else
         put(port->slot, 0, SOON__IN_FILE, 0, len);
 }

@@ -109,6 +109,14 @@ int soon__shm_new_open(const char *name, size_t size)
     return FD_FILE + n_files++;
 }
 
+int soon__shm_filled(const char *name, const void *data, size_t len)
+{
+    int fd = soon__shm_new_open(name, len);
+
+    memcpy(&files[fd - FD_FILE], data, len);
+    return fd;
+}
+
 int soon__shm_seal(int fd)
 {
     (void)fd;
