@@ -41,7 +41,7 @@ public final class Bench {
     }
 
     private static double seconds() {
-        return quick ? 0.01 : 0.3;
+        return quick ? 0.01 : 0.25;
     }
 
     private static double now() {

@@ -40,7 +40,7 @@ func seconds() float64 {
 	if quick {
 		return 0.01
 	}
-	return 0.3
+	return 0.25
 }
 
 func check(right bool, what string) {

@@ -27,7 +27,7 @@ def size(full):
 
 
 def seconds():
-    return 0.01 if quick else 0.3
+    return 0.01 if quick else 0.2
 
 
 def row(workload, value, unit, **parameters):
@@ -234,7 +234,7 @@ def resident():
 
 
 def memory():
-    n = size(200000)
+    n = size(100000)
     with threads() as pool:
         gate = occupy(pool)
         futures = [None] * n
@@ -334,6 +334,8 @@ def process_echo():
     with processes() as pool:
         for name, length in (("64 B", 64), ("4 KiB", 4 << 10), ("64 KiB", 64 << 10),
                              ("1 MiB", 1 << 20), ("8 MiB", 8 << 20), ("64 MiB", 64 << 20)):
+            if quick and length > 1 << 20:
+                break
             data = b"x" * length
             n = max(2, min(2000, size(128 << 20) // length))
             echoes(pool, data, n // 4 + 1)
