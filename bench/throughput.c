@@ -232,7 +232,8 @@ static double work_in_pool(const struct bench_peer *peer, void *pool, size_t n, 
     return bench_now() - begin;
 }
 
-/* Beside what as many threads reach that do the same without any pool. */
+/* Beside what as many threads reach that do the same without any pool, half of
+ * it before and half of it after. */
 void bench_run_work(const struct bench_peer *peer)
 {
     static const double lengths[] = {1, 10, 20, 100};
@@ -241,11 +242,12 @@ void bench_run_work(const struct bench_peer *peer)
     char row[100];
 
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        size_t n = (size_t)((bench_quick ? 0.004 : 0.2) * 1e6 / lengths[i]) * BENCH_WORKERS;
+        size_t n = (size_t)((bench_quick ? 0.004 : 0.15) * 1e6 / lengths[i]) * BENCH_WORKERS;
         struct plain plain = {n / BENCH_WORKERS, (uint64_t)(rate * lengths[i])};
         work_in_pool(peer, pool, n / 10 + 1, plain.iterations);
-        double ideal = bench_in_threads(BENCH_WORKERS, work_plainly, &plain);
+        double ideal = bench_in_threads(BENCH_WORKERS, work_plainly, &plain) / 2;
         double took = work_in_pool(peer, pool, n, plain.iterations);
+        ideal += bench_in_threads(BENCH_WORKERS, work_plainly, &plain) / 2;
         snprintf(row, sizeof row, "tasks of %g us", lengths[i]);
         bench_row(row, ideal / took * 100, "% of ideal", "workers=%d tasks=%zu", BENCH_WORKERS, n);
     }

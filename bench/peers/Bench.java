@@ -384,11 +384,12 @@ public final class Bench {
         plainly(20000, 1000);
         double rate = iterations / (plainly(WORKERS, iterations) * 1e6);
         for (int us : new int[] {1, 10, 20, 100}) {
-            int n = (int) ((quick ? 0.004 : 0.2) * 1e6 / us) * WORKERS;
+            int n = (int) ((quick ? 0.004 : 0.15) * 1e6 / us) * WORKERS;
             long each = (long) (rate * us);
             workAll(n, each);
-            double ideal = plainly(n, each);
+            double ideal = plainly(n, each) / 2;
             double took = time(() -> workAll(n, each));
+            ideal += plainly(n, each) / 2;
             row("tasks of " + us + " us", ideal / took * 100, "% of ideal", "workers", WORKERS,
                 "tasks", n);
         }
