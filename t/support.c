@@ -124,24 +124,11 @@ TCase *test_case(Suite *suite, const char *name)
     return tc;
 }
 
-/* Programs about nothing but what SOON_TEST_WITHOUT leaves out. */
-static bool is_left_out(const char *program)
-{
-    const char *without = getenv("SOON_TEST_WITHOUT");
-
-    return without && strcmp(without, "process_pool") == 0 &&
-           (strncmp(program, "test_process", 12) == 0 || strcmp(program, "test_nursery") == 0);
-}
-
 int main(int argc, char **argv)
 {
     SRunner *runner;
     int failed;
 
-    if (is_left_out(program_invocation_short_name)) {
-        printf("SKIP: process pools are left out (SOON_TEST_WITHOUT)\n");
-        return 77;
-    }
     soon__future_cache_off = RUNNING_ON_VALGRIND; /* so that it sees the use of freed ones */
     /* In a spawned worker the second one does not return. */
     shared_begin();
@@ -381,13 +368,13 @@ soon_ns cpu_ns(void)
 
 size_t resident_bytes(void)
 {
-    unsigned long pages = 0, resident = 0;
+    unsigned long resident = 0, shared = 0;
     FILE *file = fopen("/proc/self/statm", "re");
 
     REQUIRE(file);
-    REQUIRE(fscanf(file, "%lu %lu", &pages, &resident) == 2);
+    REQUIRE(fscanf(file, "%*u %lu %lu", &resident, &shared) == 2);
     fclose(file);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
+    return (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 bool running_on_valgrind(void)

@@ -133,8 +133,10 @@ void race(void (*one)(void *data), void (*other)(void *data), void *data);
 /* CPU time of this process so far. */
 soon_ns cpu_ns(void);
 
-/* Bytes of memory this process has resident, and how many of them there are for
- * each byte that is used: more than one where memory has a shadow. */
+/* Bytes of its own memory this process has resident (what it shares with workers
+ * is of one size, and comes in as it is first touched), and how many of them
+ * there are for each byte that is used: more than one where memory has a
+ * shadow. */
 size_t resident_bytes(void);
 unsigned resident_factor(void);
 
