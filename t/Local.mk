@@ -58,6 +58,13 @@ t_programs = \
 	t/test_process_alloc \
 	t/test_regressions
 
+# The library is never linked: a program takes the object, to which nothing in
+# it refers. Not a check_ library: `make` builds the examples, which have it too.
+if SANITIZE
+noinst_LTLIBRARIES += t/libsanitizer.la
+t_libsanitizer_la_SOURCES = t/sanitizer.c
+endif
+
 if HAVE_CHECK
 
 check_LTLIBRARIES += t/libsupport.la
@@ -67,7 +74,7 @@ TESTS += $(t_programs)
 # AM_CPPFLAGS leads to lib/: the tests look inside.
 t_cppflags = $(AM_CPPFLAGS) -DSOON_INJECT=1
 t_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
-t_ldadd = t/libsupport.la lib/libsoon-test.la $(CHECK_LIBS)
+t_ldadd = $(sanitizer_ldadd) t/libsupport.la lib/libsoon-test.la $(CHECK_LIBS)
 
 t_libsupport_la_SOURCES = t/support.h t/support.c t/tasks.c t/shared.c \
 	t/leftovers.h t/leftovers.c t/process_pool.h t/process_pool.c \
@@ -364,7 +371,7 @@ t_test_process_alloc_LDADD = $(t_ldadd)
 t_forgetful_SOURCES = t/forgetful.c
 t_forgetful_CPPFLAGS = $(t_cppflags)
 t_forgetful_CFLAGS = $(t_cflags)
-t_forgetful_LDADD = lib/libsoon-test.la
+t_forgetful_LDADD = $(sanitizer_ldadd) lib/libsoon-test.la
 
 t_test_regressions_SOURCES = t/test_regressions.c t/regressions.h \
 	t/regressions_core.c t/regressions_map.c

@@ -15,8 +15,8 @@ trap 'rm -rf "$work"' EXIT
 
 # A library built with a sanitizer wants it in the program as well.
 case ${SANITIZER:-no} in
-no) cflags=-g ;;
-*) cflags="-g -fsanitize=$SANITIZER" ;;
+no) cflags=-g link= ;;
+*) cflags="-g -fsanitize=$SANITIZER" link=$SANITIZER_LINK ;;
 esac
 
 # Some of them crash on purpose, and a sanitizer would turn a signal into an exit
@@ -43,8 +43,8 @@ build_program()
     $cc -std=gnu11 -Wall -Wextra -Werror $cflags -pthread -I"$top/include" \
         -c "$work/$1.c" -o "$work/$1.o" >"$work/log" 2>&1 &&
         "${SHELL:-/bin/sh}" "$build/libtool" --silent --tag=CC --mode=link \
-            $cc $cflags -pthread -no-install -o "$work/$1" "$work/$1.o" "$build/lib/libsoon.la" \
-            >>"$work/log" 2>&1
+            $cc $cflags -pthread -no-install -o "$work/$1" "$work/$1.o" $link \
+            "$build/lib/libsoon.la" >>"$work/log" 2>&1
 }
 
 run_program()

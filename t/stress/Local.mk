@@ -26,7 +26,7 @@ TESTS += $(stress_processes)
 endif
 check_LTLIBRARIES += t/stress/libstress.la
 
-stress_ldadd = t/stress/libstress.la lib/libsoon.la
+stress_ldadd = $(sanitizer_ldadd) t/stress/libstress.la lib/libsoon.la
 
 t_stress_libstress_la_SOURCES = t/stress/stress.h t/stress/stress.c
 t_stress_submit_SOURCES = t/stress/submit.c
