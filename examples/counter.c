@@ -35,7 +35,7 @@ enum { MOST = 10000 };
 
 struct shared {
     atomic_uint counter;
-    atomic_uint workers; /* that have begun */
+    atomic_uint workers; /* that have begun a task */
 };
 
 /* Each process has these two for itself. */
@@ -50,18 +50,18 @@ static int join(soon_call *call, const void *arg, size_t arg_len)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (shared == MAP_FAILED)
         return soon_fail(call, -errno, "mapping descriptor %d: %s", fd, strerror(errno));
-    atomic_fetch_add(&shared->workers, 1);
     return 0;
 }
 
 /* The task: arg is the number of workers, the result the process that ran it. It ends when all
- * workers are there, so that one alone can't do the work of all. */
+ * workers have one, so that one alone can't do the work of all. */
 static int increment(soon_call *call, const void *arg, size_t arg_len)
 {
     (void)arg_len;
     unsigned workers = *(const unsigned *)arg;
     const struct timespec moment = {0, 1000000};
-    increments++;
+    if (increments++ == 0)
+        atomic_fetch_add(&shared->workers, 1);
     atomic_fetch_add(&shared->counter, 1);
     while (atomic_load(&shared->workers) < workers) {
         if (soon_call_cancelled(call))
