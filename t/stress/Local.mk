@@ -12,18 +12,12 @@ stress_programs = \
 	t/stress/timeout \
 	t/stress/nested \
 	t/stress/idle \
-	t/stress/fork
-
-# Process pools are not part of the sanitizers' gates yet; see .ci/run.
-stress_processes = \
+	t/stress/fork \
 	t/stress/kill_storm \
 	t/stress/replace
 
-check_PROGRAMS += $(stress_programs) $(stress_processes)
+check_PROGRAMS += $(stress_programs)
 TESTS += $(stress_programs)
-if !SANITIZE
-TESTS += $(stress_processes)
-endif
 check_LTLIBRARIES += t/stress/libstress.la
 
 stress_ldadd = $(sanitizer_ldadd) t/stress/libstress.la lib/libsoon.la

@@ -423,7 +423,7 @@ static void run_storm(int method, unsigned long long kills, stress_rng *rng)
 int main(int argc, char **argv)
 {
     static const char *const names[] = {"fork server", "fork", "spawn"};
-    unsigned long long kills = stress_count(150), all = 0, tasks = 0;
+    unsigned long long kills = stress_processes(150), all = 0, tasks = 0;
     runs *ran = mmap(NULL, sizeof *ran, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     for (size_t i = 0; i < LARGE; i++)

@@ -127,7 +127,7 @@ int main(int argc, char **argv)
     for (uintptr_t i = 0; i < HAMMERS; i++)
         stress_spawn(&threads[i], hammer, (void *)i);
     for (int method = SOON_START_FORKSERVER; method <= SOON_START_SPAWN; method++)
-        replaced += replace(method, stress_count(200));
+        replaced += replace(method, stress_processes(200));
     atomic_store(&over, true);
     for (unsigned i = 0; i < HAMMERS; i++)
         stress_join(threads[i]);

@@ -97,11 +97,21 @@ int stress_end(const char *format, ...)
     return 0;
 }
 
-size_t stress_count(size_t n)
+static size_t scaled_by(size_t n, size_t divisor)
 {
-    size_t scaled = n * (size_t)factor / (STRESS_SANITIZED ? 20 : 1);
+    size_t scaled = n * (size_t)factor / (STRESS_SANITIZED ? divisor : 1);
 
     return scaled == 0 ? 1 : scaled;
+}
+
+size_t stress_count(size_t n)
+{
+    return scaled_by(n, 20);
+}
+
+size_t stress_processes(size_t n)
+{
+    return scaled_by(n, 4);
 }
 
 stress_rng stress_rng_new(uint64_t n)

@@ -70,6 +70,10 @@ int stress_end(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* n, times SOON_STRESS, and divided by 20 where a sanitizer slows everything. */
 size_t stress_count(size_t n);
 
+/* The same of processes to use up, divided by 4: their births and deaths are the
+ * kernel's work, which a sanitizer does not slow down as much. */
+size_t stress_processes(size_t n);
+
 /* A xorshift generator; each thread has one of its own. */
 typedef struct stress_rng {
     uint64_t state;
