@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <soon/backend.h>
+#include <stdio.h>
 
 static int make_thread_pool(unsigned workers, soon_executor **out)
 {
@@ -85,27 +86,27 @@ static const struct backend backends[] = {
 
 enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
 
-static unsigned all_traits(const struct backend *backend)
+static bool has_traits(const struct backend *backend, unsigned traits, const char *test)
 {
-    return backend->traits | (backend->workers > 1 ? TRAIT_PAIR : TRAIT_SINGLE) |
-           (forked_may_start_threads() ? TRAIT_THREADS : 0);
+    unsigned has = backend->traits | (backend->workers > 1 ? TRAIT_PAIR : TRAIT_SINGLE);
+    unsigned lacks = traits & ~has;
+    char what[128];
+
+    snprintf(what, sizeof what, "%s over forked workers", test);
+    return !lacks || (lacks == TRAIT_THREADS && forked_may_start_threads(what));
 }
 
 /* valgrind knows no process that shares its parent's memory; t/gates/valgrind
  * says that process pools are left out for it. */
 static bool can_run_here(const struct backend *backend)
 {
-    const char *without = getenv("SOON_TEST_WITHOUT");
-
-    if (without && strcmp(backend->name, without) == 0)
-        return false;
     return !running_on_valgrind() || strcmp(backend->name, "process_pool") != 0;
 }
 
 void add_over_backends(TCase *tc, const TTest *test, unsigned traits)
 {
     for (int i = 0; i < BACKEND_COUNT; i++)
-        if (can_run_here(&backends[i]) && (all_traits(&backends[i]) & traits) == traits)
+        if (can_run_here(&backends[i]) && has_traits(&backends[i], traits, test->name))
             tcase_add_loop_test(tc, test, i, i + 1);
 }
 

@@ -12,15 +12,18 @@ void add_over_methods(TCase *tc, const TTest *test)
     tcase_add_loop_test(tc, test, SOON_START_FORKSERVER, SOON_START_SPAWN + 1);
 }
 
-bool tasks_may_start_threads(int method)
+bool tasks_may_start_threads(int method, const char *what)
 {
-    return method == SOON_START_SPAWN || forked_may_start_threads();
+    char of_forked[128];
+
+    snprintf(of_forked, sizeof of_forked, "%s over forked workers", what);
+    return method == SOON_START_SPAWN || forked_may_start_threads(of_forked);
 }
 
 void add_over_methods_with_threads(TCase *tc, const TTest *test)
 {
     for (int method = SOON_START_FORKSERVER; method <= SOON_START_SPAWN; method++)
-        if (tasks_may_start_threads(method))
+        if (tasks_may_start_threads(method, test->name))
             tcase_add_loop_test(tc, test, method, method + 1);
 }
 

@@ -17,7 +17,7 @@ void add_over_methods(TCase *tc, const TTest *test);
 /* The same for a test whose tasks start threads: with SPAWN alone where threads
  * of forked workers cannot be followed. */
 void add_over_methods_with_threads(TCase *tc, const TTest *test);
-bool tasks_may_start_threads(int method);
+bool tasks_may_start_threads(int method, const char *what);
 
 /* A pool of that start method, with options (NULL: the defaults) for the rest. */
 soon_executor *pool_up(int method, const soon_process_pool_options *options);

@@ -537,12 +537,7 @@ void add_twin_cases(Suite *suite)
     tcase_add_test(tc, a_twin_that_cannot_be_made_is_reported);
     tcase_add_test(tc, the_stack_is_large_enough_whatever_the_default);
     tcase_add_loop_test(tc, the_program_sees_no_child_and_no_signal, 0, STANDS);
-    if (memory_is_watched())
-        fprintf(stderr,
-                "process: fork() among threads is skipped: the address sanitizer's malloc() "
-                "may be locked in the child\n");
-    else
-        tcase_add_test(tc, fork_in_a_twin_minds_the_locks_of_all_threads);
+    tcase_add_test(tc, fork_in_a_twin_minds_the_locks_of_all_threads);
     tcase_add_test(tc, a_program_gets_what_it_is_to_keep);
     tcase_add_loop_test(tc, what_cannot_be_executed_is_reported, 0, 3);
     tcase_add_test(tc, a_program_goes_with_the_twin);

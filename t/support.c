@@ -387,8 +387,13 @@ unsigned resident_factor(void)
     return THREAD_SANITIZED ? 6 : 1;
 }
 
-bool forked_may_start_threads(void)
+bool forked_may_start_threads(const char *what)
 {
+    if (THREAD_SANITIZED)
+        fprintf(stderr,
+                "SKIP: %s: the thread sanitizer cannot follow threads of a threaded process's "
+                "forked child\n",
+                what);
     return !THREAD_SANITIZED;
 }
 

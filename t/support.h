@@ -146,9 +146,9 @@ bool memory_is_watched(void);
 
 bool running_on_valgrind(void);
 
-/* False under the thread sanitizer, which cannot follow threads that the child
- * of a threaded process starts. */
-bool forked_may_start_threads(void);
+/* False under the thread sanitizer, which cannot follow threads that the forked
+ * child of a threaded process starts: then it says that what is skipped. */
+bool forked_may_start_threads(const char *what);
 
 /* misuse(data), run in a child process, aborts with one sentence on stderr. */
 void assert_aborts(void (*misuse)(void *data), void *data);

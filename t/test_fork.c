@@ -242,7 +242,7 @@ static void a_fresh_pool_works(void)
     soon_executor *ex;
     soon_future *late;
 
-    if (!forked_may_start_threads())
+    if (!forked_may_start_threads("a thread pool in a forked child"))
         return;
     REQUIRE(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 2}, &ex) == 0);
     square_on(ex, false);

@@ -80,7 +80,7 @@ static void make_an_own_pool(void)
     soon_future *f = NULL;
     int n = 9;
 
-    if (!forked_may_start_threads())
+    if (!forked_may_start_threads("a process pool in a forked child"))
         return;
     REQUIRE(soon_process_pool_new(&options, &ex) == 0);
     for (int i = 0; i < 10; i++) {

@@ -27,7 +27,7 @@ static const char *const businesses[] = {
 /* A pool of one's own needs threads. */
 static int businesses_of(int method)
 {
-    return tasks_may_start_threads(method) ? BUSINESSES : NESTED;
+    return tasks_may_start_threads(method, businesses[NESTED]) ? BUSINESSES : NESTED;
 }
 
 static int task_business(soon_call *call, const void *arg, size_t arg_len);

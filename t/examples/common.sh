@@ -15,10 +15,6 @@ server=
 
 # How worker processes come to be: an example's --start.
 methods='forkserver fork spawn'
-if [ -n "${SOON_TEST_WITHOUT-}" ]; then
-    methods='forkserver spawn' # a sanitizer's own locks do not survive fork() among threads
-    echo "start method fork is left out (SOON_TEST_WITHOUT)"
-fi
 
 clean_up() {
     [ -z "$server" ] || kill "$server"
