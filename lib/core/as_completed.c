@@ -34,10 +34,13 @@ struct entry {
     struct entry *next;     /* waiting or ready. Sync: it->lock */
     struct entry *prev;     /* waiting. Sync: it->lock */
     bool fired;             /* ready. Sync: it->lock */
+    bool alone;             /* not one of it->first. Sync: const */
 };
 
 struct soon_as_completed {
     soon__lock lock;
+    struct entry *first;                   /* those of new(), freed with it. Sync: const */
+    size_t n_first;                        /* Sync: const */
     uint32_t birthplace;                   /* Sync: const: the fork generation */
     struct entry **table;                  /* Sync: lock; chained */
     size_t mask;                           /* Sync: lock; buckets - 1 */
@@ -171,22 +174,22 @@ static void fire(struct soon__hook *hook, soon_future *f)
 
 /* ---- adding ---- */
 
-static struct entry *new_entry(soon_as_completed *it, soon_future *f)
+static void init_entry(struct entry *e, soon_as_completed *it, soon_future *f)
 {
-    struct entry *e = soon__zalloc(sizeof *e);
-
-    if (e) {
-        e->hook.fire = fire;
-        e->it = it;
-        e->future = soon_future_ref(f);
-    }
-    return e;
+    *e = (struct entry){.hook.fire = fire, .it = it, .future = soon_future_ref(f)};
 }
 
+/* The memory; its reference has gone elsewhere. */
 static void free_entry(struct entry *e)
 {
+    if (e->alone)
+        soon__free(e, sizeof *e);
+}
+
+static void drop_entry(struct entry *e)
+{
     soon_future_unref(e->future);
-    soon__free(e, sizeof *e);
+    free_entry(e);
 }
 
 /* Into the table, as ready if it is done already. Under the lock. */
@@ -204,17 +207,12 @@ static void insert(soon_as_completed *it, struct entry *e, bool done)
     }
 }
 
-int soon_as_completed_add(soon_as_completed *it, soon_future *f)
+/* For a future found in that state; e is its entry from here on. */
+static void add(soon_as_completed *it, struct entry *e, uint32_t state)
 {
-    if (!it || !f)
-        return -EINVAL;
-    uint32_t state = soon__state(f);
-    if (it->birthplace != soon__generation() || (!(state & SOON__DONE) && soon__inherited(state)))
-        return -ENOTRECOVERABLE;
-    struct entry *e = new_entry(it, f);
-    if (!e)
-        return -ENOMEM;
+    soon_future *f = e->future;
     bool done = state & SOON__DONE;
+
     soon__lock_acquire(&it->lock);
     bool twice = contains(it, f);
     if (!twice)
@@ -224,11 +222,62 @@ int soon_as_completed_add(soon_as_completed *it, soon_future *f)
      * returns; but not the iterator, which the caller keeps. */
     soon__lock_release(&it->lock);
     if (twice)
-        free_entry(e);
+        drop_entry(e);
     else if (!done && !soon__hook_add(f, &e->hook))
         fire_entry(e);
     if (wake)
         soon__futex_wake(&it->changed, INT_MAX);
+}
+
+/* 0 and its state, or why it can't be waited for here. */
+static int check(const soon_as_completed *it, const soon_future *f, uint32_t *state)
+{
+    *state = soon__state(f);
+    if (it->birthplace != soon__generation() || (!(*state & SOON__DONE) && soon__inherited(*state)))
+        return -ENOTRECOVERABLE;
+    return 0;
+}
+
+int soon_as_completed_add(soon_as_completed *it, soon_future *f)
+{
+    uint32_t state;
+
+    if (!it || !f)
+        return -EINVAL;
+    int error = check(it, f, &state);
+    if (error)
+        return error;
+    struct entry *e = soon__alloc(sizeof *e);
+    if (!e)
+        return -ENOMEM;
+    init_entry(e, it, f);
+    e->alone = true;
+    add(it, e, state);
+    return 0;
+}
+
+/* All entries in one piece, and the memory of each future is asked for some
+ * turns before it is looked at: they lie anywhere, and waiting for them one by
+ * one is most of what this takes. */
+static int add_all(soon_as_completed *it, soon_future *const *futures, size_t n)
+{
+    enum { AHEAD = 8 };
+    uint32_t state;
+
+    if (n && !(it->first = soon__alloc_array(n, sizeof *it->first)))
+        return -ENOMEM;
+    it->n_first = n;
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n) {
+            __builtin_prefetch(futures[i + AHEAD], 1);
+            __builtin_prefetch(bucket_of(it, futures[i + AHEAD]), 1);
+        }
+        int error = check(it, futures[i], &state);
+        if (error)
+            return error;
+        init_entry(&it->first[i], it, futures[i]);
+        add(it, &it->first[i], state);
+    }
     return 0;
 }
 
@@ -244,9 +293,7 @@ int soon_as_completed_new(soon_future *const *futures, size_t n, soon_as_complet
         return -ENOMEM;
     it->fd = -1;
     it->birthplace = soon__generation();
-    int error = resize(it, n) ? 0 : -ENOMEM;
-    for (size_t i = 0; i < n && !error; i++)
-        error = soon_as_completed_add(it, futures[i]);
+    int error = resize(it, n) ? add_all(it, futures, n) : -ENOMEM;
     if (error) {
         soon_as_completed_free(it);
         return error;
@@ -276,6 +323,8 @@ static struct entry *take_ready(soon_as_completed *it)
 
     if (e) {
         it->ready_head = e->next;
+        if (e->next)
+            __builtin_prefetch(e->next->future);
         take_out(it, e);
         changed(it);
     }
@@ -351,7 +400,7 @@ int soon_as_completed_next(soon_as_completed *it, soon_ns timeout, soon_future *
     soon__lock_release(&it->lock);
     if (result == 1) {
         *out = e->future; /* with the entry's reference */
-        soon__free(e, sizeof *e);
+        free_entry(e);
     }
     return result;
 }
@@ -397,10 +446,11 @@ void soon_as_completed_free(soon_as_completed *it)
     soon__lock_release(&it->lock);
     for (struct entry *e = it->ready_head, *next; e; e = next) {
         next = e->next;
-        free_entry(e);
+        drop_entry(e);
     }
     if (it->fd >= 0)
         soon__event_close(it->fd);
+    soon__free(it->first, it->n_first * sizeof *it->first);
     soon__free(it->table, (it->mask + 1) * sizeof *it->table);
     soon__free(it, sizeof *it);
 }
