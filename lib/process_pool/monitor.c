@@ -51,6 +51,16 @@ static struct entry *current(struct seat *seat)
     return NULL;
 }
 
+/* A worker that has done this one is past all before it, of which the first can
+ * then be collected. */
+static void check_order(struct seat *seat, const struct entry *entry)
+{
+    if (!entry->future || soon__is_ready(seat))
+        return;
+    seat->corrupt = "tasks that ended out of order";
+    soon__seat_doom(seat, REASON_CORRUPT, SIGKILL);
+}
+
 static void check_timeout(struct seat *seat, soon_ns now)
 {
     struct entry *entry = current(seat);
@@ -58,8 +68,12 @@ static void check_timeout(struct seat *seat, soon_ns now)
     if (!entry || !entry->timeout || seat->phase != SEAT_OPEN)
         return;
     soon__note_begun(seat);
-    if (now < entry->deadline || !soon__is_stuck_at(seat, entry->position))
+    if (now < entry->deadline)
         return;
+    if (!soon__is_stuck_at(seat, entry->position)) {
+        check_order(seat, entry);
+        return;
+    }
     /* relaxed: a flag without data. */
     atomic_store_explicit(&soon__slot_at(entry)->asked, 1, memory_order_relaxed);
     soon__seat_doom(seat, REASON_TIMEOUT, SIGTERM);
