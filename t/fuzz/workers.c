@@ -139,7 +139,11 @@ void fuzz_nursery_ends(void)
     vanish_all();
     nursery_gone = true;
     soon__event_set(nursery->fd);
+    /* In one go: a real nursery has a thread for that, and is closed when that
+     * has come to its end. */
+    fuzz_blind(true);
     nursery->gone(nursery->arg);
+    fuzz_blind(false);
 }
 
 /* ---- lib/process_pool/nursery.c, and signals ---- */
