@@ -115,6 +115,26 @@ START_TEST(an_idle_worker_is_used_before_a_new_one_starts)
 }
 END_TEST
 
+/* A system with much to do looks like this to the pool. */
+START_TEST(a_worker_that_is_held_up_for_a_moment_is_waited_for)
+{
+    soon_executor *ex = pool_up(_i, &(soon_process_pool_options){.max_workers = 4});
+    soon_future *f = submit(ex, task_pid, NULL, 0);
+    pid_t pid = pid_of(f);
+
+    soon_future_unref(f);
+    sleep_ns(SOON_MS(250)); /* until the pool does not look by itself, but is woken by a task */
+    REQUIRE(kill(pid, SIGSTOP) == 0);
+    f = submit(ex, task_pid, NULL, 0);
+    sleep_ns(SOON_MS(5));
+    REQUIRE(kill(pid, SIGCONT) == 0);
+    assert_pid(f, pid);
+    soon_future_unref(f);
+    ck_assert_uint_eq(pool_figures(ex).workers_started, 1);
+    pool_down(ex, 2);
+}
+END_TEST
+
 START_TEST(work_for_all_brings_up_all)
 {
     enum { N = 5 };
@@ -251,6 +271,7 @@ Suite *test_suite(void)
 
     add_over_methods(start, no_worker_before_the_first_task);
     add_over_methods(start, an_idle_worker_is_used_before_a_new_one_starts);
+    add_over_methods(start, a_worker_that_is_held_up_for_a_moment_is_waited_for);
     add_over_methods(start, work_for_all_brings_up_all);
     add_over_methods(start, nothing_waits_behind_a_long_task_while_a_worker_is_idle);
     add_over_methods(start, a_worker_does_not_keep_what_another_could_begin);

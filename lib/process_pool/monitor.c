@@ -23,6 +23,7 @@
 
 enum {
     STUCK_NS = 200000,
+    HELD_UP_NS = 50000000, /* before another worker is started because of it */
 };
 
 static const soon_ns tick = SOON_MS(100);
@@ -126,17 +127,23 @@ static bool has_spare_room(const struct pool *pool, soon_ns now)
 }
 
 /* Tasks behind one that takes its time, or with a worker that does not even
- * begin, while others have nothing to do: once that was seen twice. */
+ * begin, while others have nothing to do: once that was seen twice. If there is
+ * no other yet it may be just that the system gives the worker no CPU, and
+ * another one would not get any sooner. */
 static void check_stuck(struct pool *pool, soon_ns now)
 {
+    const soon_ns patience = pool->idle ? STUCK_NS : HELD_UP_NS;
+
     if (!has_spare_room(pool, now) || !is_anything_waiting(pool)) {
         pool->stuck_at = 0;
         return;
     }
+    if (pool->stuck_at > now + patience)
+        pool->stuck_at = now + patience;
     bool again = pool->stuck_at && now >= pool->stuck_at;
     if (pool->stuck_at && !again)
         return;
-    pool->stuck_at = now + STUCK_NS;
+    pool->stuck_at = now + patience;
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
         if (again && has_waiting(seat) && seat->last_head == seat->head)
             soon__take_back(seat);
