@@ -277,8 +277,8 @@ static void borrow_for_long(void)
 static void before_lending(void)
 {
     begin(1, borrow_twice, borrow_for_long);
-    for (unsigned i = 0; i < WORLD_TASKS; i++)
-        world_task[i].large = true;
+    world_task[0].result = model_choose(2) ? RESULT_COPIED : RESULT_LENT;
+    world_task[1].result = world_task[2].result = RESULT_LENT;
 }
 
 /* ---- progress ---- */

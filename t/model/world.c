@@ -45,7 +45,8 @@ static int complete(soon_future *f, enum world_phase to)
 int soon_future_deliver(soon_future *f, const void *value, size_t len)
 {
     world_read(value);
-    model_expect(len == 1 && *(const unsigned char *)value == f->number, "another task's result");
+    model_expect(len == (f->result ? f->result : 1), "a result of another length");
+    model_expect(*(const unsigned char *)value == f->number, "another task's result");
     return complete(f, TASK_FINISHED);
 }
 
@@ -171,8 +172,8 @@ void soon_port_call(struct soon_port *port, soon_fn *fn, unsigned manner, const 
     if (world_function)
         world_function(f, port);
     world_perhaps_die();
-    size_t len = f->large ? SOON__BLOCK + 1 : 1;
-    unsigned char *value = f->large ? port->buffer(port, len) : port->room;
+    size_t len = f->result ? f->result : 1;
+    unsigned char *value = f->result ? port->buffer(port, len) : port->room;
     world_wrote(value);
     *value = f->number;
     outcome->code = 0;
@@ -352,6 +353,8 @@ void world_give_back(unsigned i)
 {
     soon_future *f = &world_task[i];
 
+    if (f->result != RESULT_LENT)
+        return;
     model_expect(f->value != NULL, "nothing was lent");
     world_read(f->value);
     model_expect(*(const unsigned char *)f->value == f->number, "another task's result");

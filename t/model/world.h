@@ -40,7 +40,7 @@ struct soon_future {
     soon__futex phase;    /* enum world_phase */
     unsigned char number; /* which task it is: its argument's first byte, and its result's */
     size_t arg_len;
-    bool large; /* its result is too long for a slot, and lent */
+    size_t result; /* its length, if that is too long for a slot */
     soon_future *next;
     void *place;
 
@@ -56,6 +56,9 @@ struct soon_future {
 
 /* Lengths of arguments: for a slot, for half of the area, for a file. */
 enum { ARG_SLOT = 1, ARG_AREA = SOON__SLAB_MAX, ARG_FILE = SOON__SLAB_MAX + 1 };
+
+/* Lengths of results: copied from the area, or lent there. */
+enum { RESULT_COPIED = SOON__BLOCK, RESULT_LENT = SOON__BLOCK + 1 };
 
 extern struct pool world_pool;
 extern soon_future world_task[WORLD_TASKS];
@@ -95,7 +98,7 @@ void world_take_back(void);
 void world_assist(unsigned i);
 void world_wait(unsigned i);
 
-/* Reads a result that was lent, and gives it back. */
+/* Reads a result that was lent, if it was, and gives it back. */
 void world_give_back(unsigned i);
 
 /* A user needs the pool no more; the last one closes it. */

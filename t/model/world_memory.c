@@ -20,8 +20,8 @@ enum {
     CELL_ARG = CELL_TASK + SOON__RING,   /* + slot */
     CELL_VALUE = CELL_ARG + SOON__RING,  /* + slot */
     CELL_ARGS = CELL_VALUE + SOON__RING, /* + half of the area */
-    CELL_VALUES = CELL_ARGS + 2,         /* + pair of blocks */
-    CELLS = CELL_VALUES + WORLD_TASKS,
+    CELL_VALUES = CELL_ARGS + 2,         /* + block that a result begins with */
+    CELLS = CELL_VALUES + 2 * WORLD_TASKS,
     NO_CELL = MODEL_CELLS,
 };
 
@@ -48,7 +48,7 @@ static unsigned cell_in(const struct soon__channel *channel, const void *at)
     size_t offset = (size_t)((const unsigned char *)at - (const unsigned char *)channel);
 
     if (offset >= SOON__VALUES_AT)
-        return CELL_VALUES + (unsigned)((offset - SOON__VALUES_AT) / SOON__BLOCK / 2);
+        return CELL_VALUES + (unsigned)((offset - SOON__VALUES_AT) / SOON__BLOCK);
     if (offset >= SOON__ARGS_AT)
         return CELL_ARGS + (unsigned)((offset - SOON__ARGS_AT) / SOON__SLAB_MAX);
     for (unsigned i = 0; i < SOON__RING; i++) {
@@ -142,8 +142,8 @@ void soon__shm_unmap(void *at, size_t size)
     unsigned char *end = (unsigned char *)at + size;
 
     if (size == SOON__VALUES_SIZE)
-        for (size_t i = 0; i < WORLD_TASKS; i++)
-            world_wrote(end - size + i * 2 * SOON__BLOCK);
+        for (size_t i = 0; i < 2 * WORLD_TASKS; i++)
+            world_wrote(end - size + i * SOON__BLOCK);
     if (size == SOON__VALUES_AT)
         for (size_t i = 1; i <= SOON__ARGS_SIZE / SOON__SLAB_MAX; i++)
             world_wrote(end - i * SOON__SLAB_MAX);
