@@ -9,9 +9,11 @@
 #include "os/shm.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SIZE = 1 << 16 };
@@ -144,6 +146,38 @@ START_TEST(a_filled_file_is_frozen_and_has_the_bytes)
 }
 END_TEST
 
+/* A page in a pipe is one that somebody else may be writing to. */
+static void *empty_the_pipe(void *data)
+{
+    const int *end = data;
+    char page[4096];
+
+    nanosleep(&(struct timespec){.tv_nsec = 400000000}, NULL);
+    REQUIRE(read(*end, page, sizeof page) == sizeof page);
+    return NULL;
+}
+
+START_TEST(a_page_that_is_busy_for_a_while_delays_the_seals)
+{
+    int ends[2], fd = soon__shm_new_open("test", SIZE);
+    off_t from = 0;
+    pthread_t thread;
+
+    ck_assert_int_ge(fd, 0);
+    REQUIRE(pipe(ends) == 0);
+    ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
+    ck_assert_int_eq(splice(fd, &from, ends[1], NULL, 4096, 0), 4096);
+    ck_assert_int_eq(soon__shm_seal(fd), -EBUSY);
+    REQUIRE(pthread_create(&thread, NULL, empty_the_pipe, &ends[0]) == 0);
+    assert_ok(soon__shm_seal_unmapped(fd));
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    EXPECT(soon__shm_is_frozen(fd, SIZE));
+    close(fd);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 START_TEST(what_only_looks_frozen_is_not)
 {
     int fd = pretended(_i);
@@ -230,6 +264,7 @@ void add_shm_cases(Suite *suite)
     tcase_add_test(tc, a_filled_file_is_frozen_and_has_the_bytes);
     tcase_add_loop_test(tc, what_only_looks_frozen_is_not, 0, 5);
     tcase_add_test(tc, a_bad_descriptor_is_not_frozen);
+    tcase_add_test(tc, a_page_that_is_busy_for_a_while_delays_the_seals);
     tcase_add_test(tc, a_private_mapping_is_not_inherited);
     tcase_add_test(tc, sizes_are_rounded_up_to_pages);
     tcase_add_test(tc, failures_leave_nothing);

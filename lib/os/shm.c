@@ -83,6 +83,17 @@ static int write_all(int fd, const unsigned char *data, size_t len)
     return 0;
 }
 
+/* Each try waits in the kernel for up to 0.15 s. */
+int soon__shm_seal_unmapped(int fd)
+{
+    enum { TRIES = 64 };
+    int error = -EBUSY;
+
+    for (int i = 0; i < TRIES && error == -EBUSY; i++)
+        error = soon__shm_seal(fd);
+    return error;
+}
+
 int soon__shm_filled(const char *name, const void *data, size_t len)
 {
     int saved = errno, fd = soon__shm_new_open(name, len);
@@ -91,7 +102,7 @@ int soon__shm_filled(const char *name, const void *data, size_t len)
         return fd;
     int error = write_all(fd, data, len);
     if (!error)
-        error = soon__shm_seal(fd);
+        error = soon__shm_seal_unmapped(fd);
     if (error)
         close(fd);
     errno = saved;

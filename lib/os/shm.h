@@ -28,6 +28,11 @@ int soon__shm_filled(const char *name, const void *data, size_t len);
  * writing. 0, or a negative errno (-EBUSY: there is one). */
 int soon__shm_seal(int fd);
 
+/* The same for a file that nobody has ever mapped. That it is busy then means
+ * that the kernel still has pages of it on a list of what was written last, or
+ * in a pipe, which passes: on a busy machine after longer than one try takes. */
+int soon__shm_seal_unmapped(int fd);
+
 /* Is it a file that can neither shrink nor be written to any more, by anybody,
  * of at least size bytes? */
 bool soon__shm_is_frozen(int fd, size_t size);
