@@ -27,6 +27,11 @@ enum { CHECKED = false };
 
 #ifdef SOON_INJECT
 bool soon__future_cache_off;
+
+bool soon__future_cache_keeps(void)
+{
+    return !CHECKED && !soon__future_cache_off;
+}
 #else
 enum { soon__future_cache_off = false };
 #endif

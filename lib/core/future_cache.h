@@ -35,6 +35,9 @@ void soon__future_free(soon_future *f);
 /* Futures come from the allocator and go back there. Sync: set while no other
  * thread uses the library. */
 extern bool soon__future_cache_off;
+
+/* Is anything kept, by that and by how the library was built? */
+bool soon__future_cache_keeps(void);
 #endif
 
 /* Around a fork. */
