@@ -59,7 +59,8 @@ void soon__run_rest(struct pool *pool)
 {
     soon_future *f;
 
-    while ((f = take_any(pool))) {
+    /* A task may fork, and in the child the lock is as it was in the parent. */
+    while (!soon_executor_inherited(&pool->ex) && (f = take_any(pool))) {
         soon_future_run(f);
         soon_future_unref(f);
     }

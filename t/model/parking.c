@@ -84,6 +84,12 @@ bool soon_future_run(soon_future *f)
     return end(f, CLAIMED);
 }
 
+bool soon_executor_inherited(const soon_executor *ex)
+{
+    (void)ex;
+    return false;
+}
+
 int soon_executor_drain(soon_executor *ex, soon_ns timeout)
 {
     (void)ex, (void)timeout;
