@@ -63,6 +63,9 @@
 #ifndef SOON__RING
 #define SOON__RING 64 /* slots; the model checker makes do with 2 */
 #endif
+#ifndef SOON__REPORTS
+#define SOON__REPORTS 8 /* of progress that a slot keeps, a power of 2; in the model 2 */
+#endif
 
 enum {
     SOON__ARG_SMALL = 128,   /* bytes in a slot */
@@ -119,14 +122,16 @@ struct soon__slot {
 
     /* Sync: atomic */
     _Atomic uint32_t asked;          /* to stop; the host writes */
-    _Atomic uint32_t progress_count; /* of reports; the last is in progress[count % 2], and
-                                        0: none. The worker writes */
-    struct soon__progress {
-        _Atomic uint64_t done, total;
-    } progress[2];
+    _Atomic uint32_t progress_count; /* of reports; the last is in progress[count %
+                                        SOON__REPORTS], and 0: none. The worker writes */
 
     _Alignas(64) unsigned char arg[SOON__ARG_SMALL];
     unsigned char value[SOON__VALUE_SMALL]; /* the worker writes */
+
+    /* Sync: atomic; the worker writes. At the end, for most tasks touch none. */
+    struct soon__progress {
+        _Atomic uint64_t done, total;
+    } progress[SOON__REPORTS];
 };
 
 struct soon__channel {

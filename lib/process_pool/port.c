@@ -115,8 +115,8 @@ static bool cancelled(struct soon_port *p)
     return !*port->post->mark || atomic_load_explicit(&port->slot->asked, memory_order_relaxed);
 }
 
-/* Into the place that is not the last one's; then the count makes it that. A
- * reader finds one of them whole, whenever this process is killed. */
+/* Into the place of the oldest; then the count makes it the newest. A reader
+ * finds one of them whole, whenever this process is killed. */
 static void progress(struct soon_port *p, uint64_t done, uint64_t total)
 {
     struct soon__call_port *port = port_of(p);
@@ -125,11 +125,14 @@ static void progress(struct soon_port *p, uint64_t done, uint64_t total)
     soon__lock_acquire(&port->reporting);
     /* relaxed: only this process writes it, under the lock. */
     uint32_t count = atomic_load_explicit(&slot->progress_count, memory_order_relaxed) + 1;
+    if (count == 0) /* would say none */
+        count = SOON__REPORTS;
+    struct soon__progress *place = &slot->progress[count % SOON__REPORTS];
     /* release, both: not before the count that was there; a reader that sees
      * them sees that too. Pair with the acquires in read_progress(). */
-    atomic_store_explicit(&slot->progress[count & 1].done, done, memory_order_release);
-    atomic_store_explicit(&slot->progress[count & 1].total, total, memory_order_release);
-    atomic_store(&slot->progress_count, count ? count : 2); /* 0 would say none */
+    atomic_store_explicit(&place->done, done, memory_order_release);
+    atomic_store_explicit(&place->total, total, memory_order_release);
+    atomic_store(&slot->progress_count, count);
     soon__lock_release(&port->reporting);
 }
 

@@ -203,19 +203,25 @@ void soon__op_ask(soon_executor *ex, soon_future *f)
     soon__lock_release(&pool->lock);
 }
 
-/* Two places, and the count says which is whole (port.c). The reader tries
- * again when the writer has come round meanwhile, but not for ever: the worker
- * may be out of its mind. */
+/* The count says which place is the newest (port.c). What a reader finds in the
+ * place of report c is from c, or from c + SOON__REPORTS or a later one; then
+ * it sees the count of the report before that too, for the worker had stored it.
+ * So a second look at the count, less than that far on, says that it is c's.
+ * Else the worker has come round meanwhile, and the reader tries again, but not
+ * for ever: the worker may be out of its mind. Of one that does nothing but
+ * report, two places would keep a slow reader waiting: hence more. */
 static bool read_progress(struct soon__slot *slot, uint64_t *done, uint64_t *total)
 {
     for (int tries = 0; tries < 1000; tries++) {
         uint32_t count = atomic_load(&slot->progress_count);
-        struct soon__progress *place = &slot->progress[count & 1];
+        struct soon__progress *place = &slot->progress[count % SOON__REPORTS];
+        if (count == 0)
+            return false;
         /* acquire, both: not after the second look at the count. */
         *done = atomic_load_explicit(&place->done, memory_order_acquire);
         *total = atomic_load_explicit(&place->total, memory_order_acquire);
-        if (atomic_load(&slot->progress_count) == count)
-            return count != 0;
+        if (atomic_load(&slot->progress_count) - count < SOON__REPORTS - 1)
+            return true;
     }
     return false;
 }

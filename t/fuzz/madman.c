@@ -96,8 +96,8 @@ static void report_progress(void)
     struct soon__slot *slot = fuzz_slot(mad, position());
     uint8_t count = fuzz_byte();
 
-    atomic_store(&slot->progress[count & 1].done, fuzz_number());
-    atomic_store(&slot->progress[count & 1].total, fuzz_number());
+    atomic_store(&slot->progress[count % SOON__REPORTS].done, fuzz_number());
+    atomic_store(&slot->progress[count % SOON__REPORTS].total, fuzz_number());
     atomic_store(&slot->progress_count, count);
 }
 

@@ -74,7 +74,7 @@ t_model_channel_SOURCES = t/model/shim/stdatomic.h t/model/model.h \
 	lib/process_pool/seat.c \
 	lib/process_pool/worker.c
 t_model_channel_CPPFLAGS = -I$(top_srcdir)/t/model/copies $(t_model_cppflags) $(t_model_locks) \
-	-DMODEL_THREADS=4 -DSOON__RING=2 -D_exit=world_exit $(AM_CPPFLAGS)
+	-DMODEL_THREADS=4 -DSOON__RING=2 -DSOON__REPORTS=2 -D_exit=world_exit $(AM_CPPFLAGS)
 t_model_channel_LDADD = t/model/libengine4.la
 
 endif

@@ -180,7 +180,7 @@ static void bind_slot(struct soon__slot *slot)
     MODEL_BIND(slot->spent, "spent");
     MODEL_BIND(slot->asked, "asked");
     MODEL_BIND(slot->progress_count, "progress_count");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SOON__REPORTS; i++) {
         MODEL_BIND(slot->progress[i].done, "progress");
         MODEL_BIND(slot->progress[i].total, "progress");
     }
