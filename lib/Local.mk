@@ -77,6 +77,7 @@ soon_sources = \
 	lib/core/timer.c \
 	lib/core/timer.h \
 	lib/core/transition.c \
+	lib/core/transition.h \
 	lib/core/version.c \
 	lib/core/wait.c \
 	lib/core/wait.h \

@@ -17,22 +17,6 @@
 #include <errno.h>
 #include <string.h>
 
-void soon__call_init(soon_call *call, soon_future *f)
-{
-    call->future = f;
-    call->outer = soon__self.call;
-    call->port = call->buffers = NULL;
-    call->room = f->payload + soon__arg_room(f);
-    call->room_size = SOON__PAYLOAD - soon__arg_room(f);
-    call->result = (struct soon__result){.len = 0};
-    call->message = NULL;
-    call->counted = f->executor != NULL;
-    call->timer = (struct soon__timer){.future = f, .deadline = SOON__NEVER};
-    if (f->flags & SOON__TIMED)
-        call->timer.deadline =
-            soon__deadline(atomic_load_explicit(&f->extra, memory_order_acquire)->timeout);
-}
-
 /* ---- the result ---- */
 
 /* Gets room for a result of len bytes, beside the one so far; its address, or
@@ -67,13 +51,16 @@ void *soon_return_buffer(soon_call *call, size_t len)
     return to;
 }
 
+static bool is_in_room(const struct soon__result *result)
+{
+    return !result->blob && !result->buffer;
+}
+
 /* value may lie in the result that is replaced. */
-int soon_return(soon_call *call, const void *value, size_t len)
+static __attribute__((noinline)) int replace_result(soon_call *call, const void *value, size_t len)
 {
     struct soon__result result;
 
-    if (!call || (!value && len))
-        return -EINVAL;
     void *to = get_room(call, len, &result);
     if (!to)
         return -ENOMEM;
@@ -84,13 +71,24 @@ int soon_return(soon_call *call, const void *value, size_t len)
     return 0;
 }
 
+int soon_return(soon_call *call, const void *value, size_t len)
+{
+    if (!call || (!value && len))
+        return -EINVAL;
+    if (len > call->room_size || !is_in_room(&call->result))
+        return replace_result(call, value, len);
+    soon__move(call->room, value, len);
+    call->result.len = len;
+    return 0;
+}
+
 void soon__call_discard(soon_call *call)
 {
     leave_room(call, &call->result);
     soon__free_string(call->message);
 }
 
-void soon__call_deliver(soon_call *call, int code)
+void soon__call_deliver_all(soon_call *call, int code)
 {
     soon_future *f = call->future;
     struct soon__blob *blob = call->result.blob;

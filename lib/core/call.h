@@ -9,6 +9,7 @@
 #include <soon/call.h>
 
 #include "core/future.h"
+#include "core/tally.h"
 #include "core/timer.h"
 
 /* A result so far: in a blob, in a buffer of the port's, or, with both NULL, in
@@ -29,17 +30,49 @@ struct soon_call {
     struct soon__result result; /* Sync: the running thread */
     char *message;              /* what soon_fail() said. Sync: the running thread */
     bool counted;               /* the future is its executor's. Sync: const after init */
-    struct soon__timer timer;   /* its deadline, if it has one */
+    struct soon__timer timer;   /* its deadline; without one only that is set, to NEVER */
 
     struct soon__blocked *sleeper; /* see block.c. Sync: the blocked lock */
     soon_call *next_asleep;        /* Sync: the blocked lock */
 };
 
-void soon__call_init(soon_call *call, soon_future *f);
+static inline void soon__call_init(soon_call *call, soon_future *f)
+{
+    call->future = f;
+    call->outer = soon__self.call;
+    call->port = call->buffers = NULL;
+    call->room = f->payload + soon__arg_room(f);
+    call->room_size = SOON__PAYLOAD - soon__arg_room(f);
+    call->result = (struct soon__result){.len = 0};
+    call->message = NULL;
+    call->counted = f->executor != NULL;
+    call->timer.deadline = SOON__NEVER;
+}
+
+/* Is the calling thread a worker of ex, in one of its tasks? Then a drain waits
+ * for that task, and so for what this thread counts before it ends. Not so if
+ * the task has a timeout: it may be done while it still runs. */
+static inline bool soon__in_task_of(const soon_executor *ex)
+{
+    const soon_call *call = soon__self.call;
+
+    return call && soon__own_tally(ex) && call->counted && call->future->executor == ex &&
+           !(call->future->flags & SOON__TIMED);
+}
 
 /* Hands result and message over to the future, for the winner of the right
  * to complete it. */
-void soon__call_deliver(soon_call *call, int code);
+void soon__call_deliver_all(soon_call *call, int code);
+
+static inline void soon__call_deliver(soon_call *call, int code)
+{
+    if (code || call->result.blob || call->message) {
+        soon__call_deliver_all(call, code);
+        return;
+    }
+    call->future->code = 0;
+    call->future->value_len = (uint8_t)call->result.len;
+}
 
 /* Drops them: the future was completed without this call. */
 void soon__call_discard(soon_call *call);

@@ -76,8 +76,3 @@ void soon__error_of(const soon_future *f, soon_error *error)
     if (extra->message)
         error->message = extra->message;
 }
-
-int soon__code_of(const soon_future *f)
-{
-    return soon_future_cancelled(f) ? -ECANCELED : f->code;
-}

@@ -2,7 +2,9 @@
 #ifndef SOON_CORE_ERROR_H
 #define SOON_CORE_ERROR_H
 
-#include <soon/future.h>
+#include "core/future.h"
+
+#include <errno.h>
 #include <stdarg.h>
 
 enum { SOON__MESSAGE_MAX = 4096 }; /* with its NUL */
@@ -18,6 +20,9 @@ const char *soon__text(int code);
 void soon__error_of(const soon_future *f, soon_error *error);
 
 /* What soon_future_result() and value return for it: 0 or its error. */
-int soon__code_of(const soon_future *f);
+static inline int soon__code_of(const soon_future *f)
+{
+    return (soon__state(f) & SOON__PHASE) == SOON_CANCELLED ? -ECANCELED : f->code;
+}
 
 #endif

@@ -54,6 +54,7 @@ int soon_executor_init(soon_executor *ex, const struct soon_executor_ops *ops,
     core->future_flags = (uint8_t)((ops->kill ? SOON__KILLABLE : 0) |
                                    (ops->flags & SOON_BACKEND_REMOTE ? SOON__REMOTE : 0));
     core->plain = !limits->max_pending && !(ops->flags & SOON_BACKEND_REMOTE) && !ops->find;
+    core->drains = ops->flags & SOON_BACKEND_DRAINS;
     atomic_init(&core->refs, 1);
     atomic_init(&core->holds, 1);
     memset(ex, 0, sizeof *ex);
@@ -223,7 +224,7 @@ static void drain_poke(struct soon_executor_core *core)
 void soon__release_one(soon_executor *ex)
 {
     struct soon_executor_core *core = ex->core;
-    struct soon__tally *mine = soon__self.worker_of == ex ? soon__self.tally : NULL;
+    struct soon__tally *mine = soon__own_tally(ex);
 
     /* seq_cst, both: this counts, then looks at closed; a drain runs after
      * closed was set, and then sums. One of them sees the other. */

@@ -34,6 +34,7 @@ struct soon_executor_core {
     uint32_t birthplace;        /* Sync: const after init: the fork generation */
     uint8_t future_flags;       /* of all its futures. Sync: const after init */
     bool plain;                 /* see soon_submit(). Sync: const after init */
+    bool drains;                /* SOON_BACKEND_DRAINS. Sync: const after init */
     atomic_bool cancelling;     /* a shutdown cancels. Sync: atomic, set once */
     atomic_bool uses_timer;     /* Sync: atomic, set once */
     _Atomic int closed;         /* Sync: atomic, enum soon__closed, only goes up */

@@ -8,15 +8,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 
-static _Atomic uint32_t generation = 1; /* Sync: atomic; changes only in a new child */
-
-uint32_t soon__generation(void)
-{
-    /* relaxed: fork() itself orders it before all that the child does. */
-    return atomic_load_explicit(&generation, memory_order_relaxed);
-}
+_Atomic uint32_t soon__fork_generation = 1;
 
 /* In the order of the ranks in os/lock.h. */
 static void prepare(void)
@@ -40,7 +33,7 @@ static void child(void)
     uint32_t next = (soon__generation() + 1) & 0xFFFF;
 
     /* relaxed: the child has one thread. */
-    atomic_store_explicit(&generation, next ? next : 1, memory_order_relaxed);
+    atomic_store_explicit(&soon__fork_generation, next ? next : 1, memory_order_relaxed);
     soon__depot_fork_release();
     soon__timer_fork_child();
     soon__blocked_fork_child();

@@ -12,9 +12,16 @@
 #define SOON_CORE_FORK_H
 
 #include <soon/base.h>
+#include <stdatomic.h>
+
+extern _Atomic uint32_t soon__fork_generation; /* Sync: atomic; changes only in a new child */
 
 /* From 1 to 65535; 0 is nobody's. */
-uint32_t soon__generation(void);
+static inline uint32_t soon__generation(void)
+{
+    /* relaxed: fork() itself orders it before all that the child does. */
+    return atomic_load_explicit(&soon__fork_generation, memory_order_relaxed);
+}
 
 /* Could the handlers be installed? 0 or -ENOMEM. */
 int soon__fork_guard(void);

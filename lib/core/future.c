@@ -23,13 +23,6 @@ soon_future *soon__future_new(void)
     return f;
 }
 
-void soon__future_init(soon_future *f)
-{
-    /* Not the payload: it is written before it is read. */
-    memset(f, 0, offsetof(soon_future, payload));
-    atomic_init(&f->refs, 1);
-}
-
 /* ---- blobs ---- */
 
 struct soon__blob *soon__blob_new(size_t len)
@@ -65,8 +58,7 @@ static struct soon__blob *arg_blob(const soon_future *f)
 int soon__future_set_arg(soon_future *f, const void *arg, size_t len)
 {
     if (len <= SOON__PAYLOAD) {
-        if (len)
-            memcpy(f->payload, arg, len);
+        soon__move(f->payload, arg, len);
         f->arg_len = (uint8_t)len;
         return 0;
     }
@@ -79,29 +71,20 @@ int soon__future_set_arg(soon_future *f, const void *arg, size_t len)
     return 0;
 }
 
-const void *soon__future_arg(const soon_future *f, size_t *len)
+const void *soon__future_arg_outside(const soon_future *f, size_t *len)
 {
     struct soon__blob *blob = arg_blob(f);
 
-    *len = blob ? blob->len : f->arg_len;
-    if (*len == 0)
-        return NULL;
-    return blob ? blob->bytes : f->payload;
+    *len = blob->len;
+    return blob->bytes;
 }
 
-const void *soon__future_value(const soon_future *f, size_t *len)
+const void *soon__future_value_outside(const soon_future *f, size_t *len)
 {
-    if (f->value_len == SOON__OUTSIDE) {
-        *len = f->value->len;
-        return f->value->bytes;
-    }
-    if (f->value_len == SOON__LENT) {
-        *len = f->loan->len;
-        return f->loan->value;
-    }
-    *len = f->value_len;
-    /* With no room left the length is 0 and the address merely not NULL. */
-    return f->payload + (*len ? soon__arg_room(f) : 0);
+    bool lent = f->value_len == SOON__LENT;
+
+    *len = lent ? f->loan->len : f->value->len;
+    return lent ? f->loan->value : f->value->bytes;
 }
 
 size_t soon__future_outside(const soon_future *f)
@@ -154,8 +137,18 @@ static void free_value(soon_future *f, soon_executor *keeper)
     soon__free(loan, sizeof *loan);
 }
 
+/* Has it nothing but itself to be freed? Most have not. */
+static bool is_bare(const soon_future *f)
+{
+    /* relaxed: as in destroy(). */
+    uintptr_t extra = (uintptr_t)atomic_load_explicit(&f->extra, memory_order_relaxed);
+
+    return !((uintptr_t)f->hooks | (uintptr_t)f->value | extra) && f->arg_len != SOON__OUTSIDE &&
+           !(f->flags & SOON__REMOTE);
+}
+
 /* Where the future held its executor that goes last, and may end right here. */
-static void destroy(soon_future *f)
+static __attribute__((noinline)) void destroy(soon_future *f)
 {
     /* relaxed, both: the last reference is gone, and soon__future_drop() acquired. */
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
@@ -183,22 +176,13 @@ soon_future *soon_future_ref(soon_future *f)
     return f;
 }
 
-void soon__future_drop(soon_future *f, uint32_t n)
+void soon__future_end(soon_future *f, uint32_t before, uint32_t n)
 {
-    /* acquire: everybody's use of f comes before its end; pairs with the
-     * release of those who dropped theirs. Where the caller's are all that is
-     * left nobody can take or drop one any more. */
-    uint32_t before = atomic_load_explicit(&f->refs, memory_order_acquire);
-
-    if (before == n)
-        /* relaxed: kept for the misuse of a freed future to be found. */
-        atomic_store_explicit(&f->refs, 0, memory_order_relaxed);
-    else
-        /* acq_rel: as above, and pairs with it. */
-        before = atomic_fetch_sub_explicit(&f->refs, n, memory_order_acq_rel);
     if (before < n)
         soon__misuse("soon_future_unref: more references dropped than taken");
-    if (before == n)
+    else if (is_bare(f))
+        soon__future_free(f);
+    else
         destroy(f);
 }
 

@@ -53,8 +53,11 @@
 
 #include <soon/future.h>
 
+#include "core/fork.h"
 #include "os/clock.h"
 #include "os/futex.h"
+
+#include <string.h>
 
 enum {
     SOON__PHASE = 0x03,
@@ -147,6 +150,22 @@ static inline size_t soon__round16(size_t n)
     return (n + 15) & ~(size_t)15;
 }
 
+/* memmove() without a call for what most arguments and results are: a word or two. */
+static inline void soon__move(void *to, const void *from, size_t len)
+{
+    uint64_t first, last;
+
+    if (len < sizeof first || len > 2 * sizeof first) {
+        if (len)
+            memmove(to, from, len);
+        return;
+    }
+    memcpy(&first, from, sizeof first);
+    memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
+    memcpy(to, &first, sizeof first);
+    memcpy((char *)to + len - sizeof last, &last, sizeof last);
+}
+
 /* Bytes of payload that the argument takes. */
 static inline size_t soon__arg_room(const soon_future *f)
 {
@@ -157,6 +176,14 @@ static inline uint32_t soon__state(const soon_future *f)
 {
     /* acquire: pairs with the exchange in soon__publish(). */
     return atomic_load_explicit(&f->state, memory_order_acquire);
+}
+
+/* Made in another process, of which this one is a fork? */
+static inline bool soon__inherited(uint32_t state)
+{
+    uint32_t birthplace = state >> SOON__BIRTHPLACE_SHIFT;
+
+    return birthplace && birthplace != soon__generation();
 }
 
 /* Is it for the backend to say when it begins? (Not of a forked child's.) */
@@ -174,7 +201,12 @@ static inline bool soon__pending(uint32_t state)
 
 /* A pending future with one reference, or NULL. */
 soon_future *soon__future_new(void);
-void soon__future_init(soon_future *f);
+static inline void soon__future_init(soon_future *f)
+{
+    /* Not the payload: it is written before it is read. */
+    memset(f, 0, offsetof(soon_future, payload));
+    atomic_init(&f->refs, 1);
+}
 
 /* One reference more on an f that nobody else knows yet. */
 static inline void soon__future_ref_first(soon_future *f)
@@ -184,16 +216,51 @@ static inline void soon__future_ref_first(soon_future *f)
     atomic_store_explicit(&f->refs, refs + 1, memory_order_relaxed);
 }
 
+/* The last n references are gone, or before, of which there were, is fewer. */
+void soon__future_end(soon_future *f, uint32_t before, uint32_t n);
+
 /* Drops n references at once. */
-void soon__future_drop(soon_future *f, uint32_t n);
+static inline void soon__future_drop(soon_future *f, uint32_t n)
+{
+    /* acquire: everybody's use of f comes before its end; pairs with the
+     * release of those who dropped theirs. Where the caller's are all that is
+     * left nobody can take or drop one any more. */
+    uint32_t before = atomic_load_explicit(&f->refs, memory_order_acquire);
+
+    if (before == n)
+        /* relaxed: kept for the misuse of a freed future to be found. */
+        atomic_store_explicit(&f->refs, 0, memory_order_relaxed);
+    else
+        /* acq_rel: as above, and pairs with it. */
+        before = atomic_fetch_sub_explicit(&f->refs, n, memory_order_acq_rel);
+    if (before <= n)
+        soon__future_end(f, before, n);
+}
 
 struct soon__blob *soon__blob_new(size_t len);
 void soon__blob_free(struct soon__blob *blob);
 
 /* Copies the argument in: 0 or -ENOMEM. */
 int soon__future_set_arg(soon_future *f, const void *arg, size_t len);
-const void *soon__future_arg(const soon_future *f, size_t *len);
-const void *soon__future_value(const soon_future *f, size_t *len);
+const void *soon__future_arg_outside(const soon_future *f, size_t *len);
+const void *soon__future_value_outside(const soon_future *f, size_t *len);
+
+static inline const void *soon__future_arg(const soon_future *f, size_t *len)
+{
+    if (f->arg_len == SOON__OUTSIDE)
+        return soon__future_arg_outside(f, len);
+    *len = f->arg_len;
+    return *len ? f->payload : NULL;
+}
+
+static inline const void *soon__future_value(const soon_future *f, size_t *len)
+{
+    if (f->value_len >= SOON__LENT)
+        return soon__future_value_outside(f, len);
+    *len = f->value_len;
+    /* With no room left the length is 0 and the address merely not NULL. */
+    return f->payload + (*len ? soon__arg_room(f) : 0);
+}
 
 /* Bytes that f has held outside itself since it was submitted, for the figures. */
 size_t soon__future_outside(const soon_future *f);
@@ -205,8 +272,8 @@ void soon__extra_free(struct soon__extra *extra);
 
 /* ---- transition.c: the state word ---- */
 
-/* PENDING -> RUNNING plus bits. True if this call made it. Never waits. */
-bool soon__claim(soon_future *f, uint32_t bits);
+/* PENDING -> RUNNING, for a promise side. True if this call made it. Never waits. */
+bool soon__claim(soon_future *f);
 
 /* Wins the right to complete f: from PENDING, or from RUNNING as far as
  * allowed says (SOON__CALL in it: also while a call runs). On success *from
@@ -230,9 +297,6 @@ void soon__settle_late(soon_future *f);
 /* Sleeps until f is done, at most until deadline: 0 or -ETIMEDOUT. The raw
  * thing: runs nothing in place and looks for no deadlock. */
 int soon__sleep(soon_future *f, soon_ns deadline);
-
-/* Made in another process, of which this one is a fork? */
-bool soon__inherited(uint32_t state);
 
 /* ---- run.c ---- */
 

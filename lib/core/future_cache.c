@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/future_cache.h"
 
-#include "core/future.h"
 #include "core/mem.h"
-#include "core/thread.h"
-#include "os/inject.h"
 #include "os/lock.h"
 
 #include <pthread.h>
 
-enum {
-    MAGAZINE = 64,
-    DEPOT_MAX = 256, /* magazines; 1.8 MB */
-};
+enum { DEPOT_MAX = 256 }; /* magazines; 1.8 MB */
 
 #ifndef __has_feature
 #define __has_feature(feature) 0
@@ -126,23 +120,13 @@ static bool get_ready(struct soon__future_cache *cache)
 
 /* ---- the calls ---- */
 
-/* From a magazine that is not empty. */
-static soon_future *pop(struct soon__future_cache *cache)
-{
-    soon_future *f = cache->loaded;
-
-    cache->loaded = f->next;
-    cache->count--;
-    return f;
-}
-
 static void load(struct soon__future_cache *cache, soon_future *magazine)
 {
     cache->loaded = magazine;
-    cache->count = magazine ? MAGAZINE : 0;
+    cache->count = magazine ? SOON__MAGAZINE : 0;
 }
 
-static __attribute__((noinline)) void reload(struct soon__future_cache *cache)
+static void reload(struct soon__future_cache *cache)
 {
     if (cache->full) {
         load(cache, cache->full);
@@ -152,19 +136,16 @@ static __attribute__((noinline)) void reload(struct soon__future_cache *cache)
     }
 }
 
-soon_future *soon__future_alloc(void)
+soon_future *soon__future_alloc_slowly(void)
 {
     struct soon__future_cache *cache = &soon__self.futures;
 
-    if (!cache->loaded)
-        reload(cache);
-    if (!cache->loaded)
-        return soon__alloc(sizeof(soon_future));
-    return soon__inject(SOON__INJECT_ALLOC) ? NULL : pop(cache);
+    reload(cache);
+    return cache->loaded ? soon__future_alloc() : soon__alloc(sizeof(soon_future));
 }
 
 /* Room for one more in loaded; false: f is to go back to the allocator. */
-static __attribute__((noinline)) bool make_room(struct soon__future_cache *cache)
+static bool make_room(struct soon__future_cache *cache)
 {
     if (!cache->ready)
         return get_ready(cache);
@@ -175,15 +156,10 @@ static __attribute__((noinline)) bool make_room(struct soon__future_cache *cache
     return true;
 }
 
-void soon__future_free(soon_future *f)
+void soon__future_free_slowly(soon_future *f)
 {
-    struct soon__future_cache *cache = &soon__self.futures;
-
-    if ((!cache->ready || cache->count == MAGAZINE) && !make_room(cache)) {
+    if (make_room(&soon__self.futures))
+        soon__future_free(f);
+    else
         soon__free(f, sizeof *f);
-        return;
-    }
-    f->next = cache->loaded;
-    cache->loaded = f;
-    cache->count++;
 }

@@ -15,21 +15,44 @@
 #ifndef SOON_CORE_FUTURE_CACHE_H
 #define SOON_CORE_FUTURE_CACHE_H
 
-#include <soon/future.h>
+#include "core/future.h"
+#include "core/thread.h"
+#include "os/inject.h"
 
-/* Part of a thread's own struct soon__thread. */
-struct soon__future_cache {
-    soon_future *loaded; /* the magazine in use, linked by next. Sync: thread-local */
-    unsigned count;      /* futures in loaded. Sync: thread-local */
-    bool ready;          /* its thread will give everything back when it ends. Sync: thread-local */
-    soon_future *full;   /* another magazine, or NULL. Sync: thread-local */
-};
+enum { SOON__MAGAZINE = 64 };
+
+/* With another magazine, or from the allocator. */
+soon_future *soon__future_alloc_slowly(void);
+void soon__future_free_slowly(soon_future *f);
 
 /* Memory for a future, not initialised, or NULL. */
-soon_future *soon__future_alloc(void);
+static inline soon_future *soon__future_alloc(void)
+{
+    struct soon__future_cache *cache = &soon__self.futures;
+    soon_future *f = cache->loaded;
+
+    if (!f)
+        return soon__future_alloc_slowly();
+    if (soon__inject(SOON__INJECT_ALLOC))
+        return NULL;
+    cache->loaded = f->next;
+    cache->count--;
+    return f;
+}
 
 /* f's reference count stays 0 for as long as nobody gets the memory. */
-void soon__future_free(soon_future *f);
+static inline void soon__future_free(soon_future *f)
+{
+    struct soon__future_cache *cache = &soon__self.futures;
+
+    if (!cache->ready || cache->count == SOON__MAGAZINE) {
+        soon__future_free_slowly(f);
+        return;
+    }
+    f->next = cache->loaded;
+    cache->loaded = f;
+    cache->count++;
+}
 
 #ifdef SOON_INJECT
 /* Futures come from the allocator and go back there. Sync: set while no other

@@ -23,7 +23,7 @@ int soon_future_new(soon_future **out)
 
 bool soon_future_set_running_or_notify_cancel(soon_future *f)
 {
-    return soon__claim(f, 0);
+    return soon__claim(f);
 }
 
 /* A callback may drop the caller's reference, and the last one with it. */

@@ -3,9 +3,7 @@
  * Running a task's function in this process, from claim to completion.
  */
 #include "core/batch.h"
-#include "core/call.h"
-#include "core/callback.h"
-#include "core/executor.h"
+#include "core/transition.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,61 +14,90 @@ static int call_with(soon_call *call, soon_fn *fn, const void *arg, size_t len)
                                              : fn(call, arg, len);
 }
 
-static int call_function(soon_call *call, soon_future *f)
+static void arm(soon_call *call)
 {
-    size_t len;
-    const void *arg = soon__future_arg(f, &len);
+    /* acquire: pairs with the release in soon__future_extra(). */
+    const struct soon__extra *extra =
+        atomic_load_explicit(&call->future->extra, memory_order_acquire);
 
-    return call_with(call, f->fn, arg, len);
+    call->timer =
+        (struct soon__timer){.future = call->future, .deadline = soon__deadline(extra->timeout)};
+    soon__timer_arm(&call->timer);
 }
 
 /* A call without a deadline is the only one that may complete f. One with a
  * deadline must win against the timer, which may be late: what comes after
  * the deadline is dropped all the same. */
-static void finish(soon_call *call, soon_future *f, int code)
+static bool meets_deadline(soon_call *call, soon_future *f)
 {
     uint32_t from;
+    bool late = soon__now() >= call->timer.deadline;
+    bool won = soon__close(f, SOON__CALL, &from) == 0;
 
-    if (f->flags & SOON__TIMED) {
-        bool late = soon__now() >= call->timer.deadline;
-        bool won = soon__close(f, SOON__CALL, &from) == 0;
-        if (late || !won)
-            soon__call_discard(call);
-        if (late && won)
-            soon__settle_late(f);
-        if (late || !won)
-            return;
-    }
-    soon__call_deliver(call, code);
-    soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
+    if (!late && won)
+        return true;
+    soon__call_discard(call);
+    if (won)
+        soon__settle_late(f);
+    return false;
 }
 
-void soon_future_run_claimed(soon_future *f)
+/* With a timeout, or a chunk of a map; out of the way of all others. */
+static __attribute__((noinline)) void run_special(soon_future *f)
 {
     soon_call call;
+    size_t len;
+    const void *arg = soon__future_arg(f, &len);
 
     soon__call_init(&call, f);
     soon__self.call = &call;
     if (f->flags & SOON__TIMED)
-        soon__timer_arm(&call.timer);
-    int code = call_function(&call, f);
+        arm(&call);
+    int code = call_with(&call, f->fn, arg, len);
     if (f->flags & SOON__TIMED)
         soon__timer_disarm(&call.timer);
-    /* Callbacks run in finish(): they are no part of the task. */
     soon__self.call = call.outer;
-    finish(&call, f, code);
+    if ((f->flags & SOON__TIMED) && !meets_deadline(&call, f))
+        return;
+    soon__call_deliver(&call, code);
+    soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
+}
+
+/* Callbacks run in settle: they are no part of the task. */
+static inline void run_claimed(soon_future *f)
+{
+    soon_call call;
+    size_t len;
+
+    if (f->flags & (SOON__TIMED | SOON__BATCH)) {
+        run_special(f);
+        return;
+    }
+    const void *arg = soon__future_arg(f, &len);
+    soon__call_init(&call, f);
+    soon__self.call = &call;
+    int code = f->fn(&call, arg, len);
+    soon__self.call = call.outer;
+    soon__call_deliver(&call, code);
+    if (!soon__settle_plain(f, code))
+        soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
+}
+
+void soon_future_run_claimed(soon_future *f)
+{
+    run_claimed(f);
 }
 
 bool soon_future_claim(soon_future *f)
 {
-    return soon__claim(f, SOON__CALL);
+    return soon__claim_call(f);
 }
 
 bool soon_future_run(soon_future *f)
 {
-    if (!soon_future_claim(f))
+    if (!soon__claim_call(f))
         return false;
-    soon_future_run_claimed(f);
+    run_claimed(f);
     return true;
 }
 
@@ -78,13 +105,13 @@ bool soon__run_in_place(soon_future *f)
 {
     soon_executor *ex = f->executor;
 
-    if (!soon_future_claim(f))
+    if (!soon__claim_call(f))
         return false;
     /* In flight: ex is alive until the task is settled. */
     soon__count(ex, &ex->core->tallies, SOON__N_HELPED, 1);
     if (ex->ops->withdrawn)
         ex->ops->withdrawn(ex, f);
-    soon_future_run_claimed(f);
+    run_claimed(f);
     return true;
 }
 

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/executor.h"
 #include "core/fork.h"
+#include "core/future_cache.h"
 #include "core/last_error.h"
 #include "core/mem.h"
 #include "core/timer.h"
@@ -230,37 +231,29 @@ static void give_slots_back(struct soon_executor_core *core, size_t n)
 
 /* ---- going in ---- */
 
-/* By a worker's task in its own executor? Then a drain waits for that task, and
- * so for what it has submitted before it ends: it counts where only this thread
- * does, and in no hurry. Whoever sees the new task, or its own one, RELEASED
- * sees this count too, since that came after; and those are summed first. */
-static bool from_task_of(const soon_executor *ex)
+/* In a worker's task it counts where only this thread does, and in no hurry.
+ * Whoever sees the new task, or its own one, RELEASED sees this count too, since
+ * that came after; and those are summed first. */
+static inline void count_submitted(soon_executor *ex, size_t n)
 {
-    const soon_call *call = soon__self.call;
-
-    return call && soon__self.worker_of == ex && soon__self.tally && call->counted &&
-           call->future->executor == ex;
-}
-
-static void count_submitted(soon_executor *ex, size_t n)
-{
-    if (from_task_of(ex))
-        soon__count(ex, &ex->core->tallies, SOON__N_SUBMITTED, n);
+    if (soon__in_task_of(ex))
+        soon__bump(soon__self.tally, SOON__N_SUBMITTED, n);
     else
         atomic_fetch_add(&ex->core->tallies.base.figure[SOON__N_SUBMITTED], n);
 }
 
 /* From here on a drain waits for these n, and they hold ex: see executor.h.
  * Until submit returns the caller's reference holds it too. */
-static int enter(soon_executor *ex, size_t n)
+static inline int enter(soon_executor *ex, size_t n)
 {
     count_submitted(ex, n);
-    int error = soon__closed_error(ex->core);
-    if (error)
+    if (atomic_load(&ex->core->closed)) {
         soon__unsubmit(ex, n);
-    else if (soon__tasks_hold(ex))
+        return soon__closed_error(ex->core);
+    }
+    if (soon__tasks_hold(ex))
         soon__executor_hold_many(ex, n);
-    return error;
+    return 0;
 }
 
 static void leave(soon_executor *ex, size_t n)
@@ -400,6 +393,12 @@ int soon_submit_task(soon_executor *ex, const soon_task *task, soon_future **out
     return soon__submit(ex, task, 0, SOON__NEVER, out);
 }
 
+static __attribute__((cold)) void leave_plain(soon_executor *ex, size_t arg_len)
+{
+    count_bytes(ex, 0 - (uint64_t)arg_len, 0);
+    leave(ex, 1);
+}
+
 /* The short way for what most tasks are: a small argument and nothing else, for
  * an executor without a bound that can run any function. The same steps, of
  * which most have nothing to do. */
@@ -407,29 +406,28 @@ static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t 
                         soon_future **out)
 {
     struct soon_executor_core *core = ex->core;
-    soon_future *f = soon__future_new();
+    soon_future *f = soon__future_alloc();
 
     if (!f)
         return -ENOMEM;
+    soon__future_init(f);
     f->executor = ex;
     f->fn = fn;
     f->flags = core->future_flags;
+    f->arg_len = (uint8_t)arg_len;
+    soon__move(f->payload, arg, arg_len);
     atomic_init(&f->state, SOON_PENDING | core->birthplace << SOON__BIRTHPLACE_SHIFT);
-    soon__future_set_arg(f, arg, arg_len); /* small: it can't fail */
-    if (out)
-        soon__future_ref_first(f);
+    atomic_init(&f->refs, out ? 2 : 1);
     int error = enter(ex, 1);
     if (!error) {
-        if (arg_len)
-            soon__count(ex, &core->tallies, SOON__N_BYTES_IN, arg_len);
+        soon__count(ex, &core->tallies, SOON__N_BYTES_IN, arg_len);
         error = ex->ops->submit(ex, f, 1);
         if (!error) {
             if (out)
                 *out = f;
             return 0;
         }
-        count_bytes(ex, 0 - (uint64_t)arg_len, 0);
-        leave(ex, 1);
+        leave_plain(ex, arg_len);
     }
     soon__future_drop(f, out ? 2 : 1);
     return soon__explain(ex, error);

@@ -49,20 +49,33 @@ void soon__tally_leave(struct soon__tallies *tallies, struct soon__tally *shard)
 
 void soon__tally_sum(struct soon__tallies *tallies, uint64_t sum[SOON__FIGURES]);
 
+/* The shard where the calling thread counts for ex, or NULL. */
+static inline struct soon__tally *soon__own_tally(const soon_executor *ex)
+{
+    return soon__self.worker_of == ex ? soon__self.tally : NULL;
+}
+
+/* Counts n in the calling thread's own shard. */
+static inline void soon__bump(struct soon__tally *mine, enum soon__figure figure, uint64_t n)
+{
+    /* relaxed: this thread alone writes it; who needs an order gets it from what
+     * is published after (the future's state, or RELEASED). */
+    uint64_t sum = atomic_load_explicit(&mine->figure[figure], memory_order_relaxed) + n;
+
+    atomic_store_explicit(&mine->figure[figure], sum, memory_order_relaxed);
+}
+
 /* Counts n where the calling thread counts for ex. */
 static inline void soon__count(const soon_executor *ex, struct soon__tallies *tallies,
                                enum soon__figure figure, uint64_t n)
 {
-    if (soon__self.worker_of == ex && soon__self.tally) {
-        /* relaxed: this thread alone writes it; who needs an order gets it
-         * from what is published after (the future's state, or RELEASED). */
-        _Atomic uint64_t *mine = &soon__self.tally->figure[figure];
-        atomic_store_explicit(mine, atomic_load_explicit(mine, memory_order_relaxed) + n,
-                              memory_order_relaxed);
-        return;
-    }
-    /* relaxed: as above. */
-    atomic_fetch_add_explicit(&tallies->base.figure[figure], n, memory_order_relaxed);
+    struct soon__tally *mine = soon__own_tally(ex);
+
+    if (mine)
+        soon__bump(mine, figure, n);
+    else
+        /* relaxed: as above. */
+        atomic_fetch_add_explicit(&tallies->base.figure[figure], n, memory_order_relaxed);
 }
 
 #endif

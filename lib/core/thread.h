@@ -5,12 +5,20 @@
 #ifndef SOON_CORE_THREAD_H
 #define SOON_CORE_THREAD_H
 
-#include "core/future_cache.h"
-
 #include <soon/executor.h>
+#include <soon/future.h>
+#include <stdint.h>
 
 struct soon__tally;
 struct soon__callback;
+
+/* Its magazines, see core/future_cache.h. */
+struct soon__future_cache {
+    soon_future *loaded; /* the one in use, linked by next. Sync: thread-local */
+    unsigned count;      /* futures in loaded. Sync: thread-local */
+    bool ready;        /* everything will be given back when the thread ends. Sync: thread-local */
+    soon_future *full; /* another one, or NULL. Sync: thread-local */
+};
 
 struct soon__thread {
     soon_call *call;                  /* the innermost task it runs, or NULL */
@@ -28,10 +36,30 @@ struct soon__thread {
  * for libraries that are loaded late. */
 extern _Thread_local struct soon__thread soon__self;
 
+/* Does one of the tasks that the calling thread runs belong to ex? */
+bool soon__runs_task_of(const soon_executor *ex);
+
 /* Does the calling thread run a task of ex, or is it a worker of it? */
-bool soon__within(const soon_executor *ex);
+static inline bool soon__within(const soon_executor *ex)
+{
+    return soon__self.worker_of == ex || soon__runs_task_of(ex);
+}
+
+enum { SOON__STACK_RESERVE = 128 << 10 }; /* for a task: its frames, signal handlers, libc */
+
+/* Fills in soon__self.stack_low, and returns it. */
+uintptr_t soon__find_stack(void);
 
 /* Is there stack left to run another task on top of this one? */
-bool soon__stack_left(void);
+static inline bool soon__stack_left(void)
+{
+    /* The frame's address, and not a local's, which a sanitizer may keep on a
+     * stack of its own. */
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    uintptr_t low = soon__self.stack_low ? soon__self.stack_low : soon__find_stack();
+
+    /* A fiber's stack is not the thread's: then nothing is known either. */
+    return here < low || here - low > SOON__STACK_RESERVE;
+}
 
 #endif

@@ -49,22 +49,13 @@
  *   first, so that who sees it done finds all of its figures. That is why a
  *   claim takes two steps here.
  */
-#include "core/callback.h"
-#include "core/executor.h"
-#include "core/fork.h"
+#include "core/transition.h"
+
 #include "core/mem.h"
 #include "os/spin.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
-
-bool soon__inherited(uint32_t state)
-{
-    uint32_t birthplace = state >> SOON__BIRTHPLACE_SHIFT;
-
-    return birthplace && birthplace != soon__generation();
-}
 
 /* Nobody may count a future that stayed in the parent: its executor is a
  * copy that nothing works for. */
@@ -79,13 +70,6 @@ static bool is_remote(const soon_future *f, uint32_t state)
     return soon__is_remote(f) && !soon__inherited(state);
 }
 
-static void count_begun(soon_executor *ex, const soon_future *f)
-{
-    if (f->flags & SOON__SLOT)
-        soon__room_made(ex->core);
-    soon__count(ex, &ex->core->tallies, SOON__N_STARTED, 1);
-}
-
 /* CLOSING+CANCELLING -> RUNNING, by who has set them. Sleepers wake: those
  * that wait for the decision have it, the others announce themselves anew. */
 static void decide_begun(soon_future *f)
@@ -94,7 +78,7 @@ static void decide_begun(soon_future *f)
     /* relaxed: the swap below decides. */
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
 
-    count_begun(f->executor, f);
+    soon__count_begun(f->executor, f);
     /* release: who completes f from here on comes after the count; pairs with
      * the acquire in soon__close(). */
     while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
@@ -105,26 +89,24 @@ static void decide_begun(soon_future *f)
         soon__futex_wake(&f->state, INT_MAX);
 }
 
-bool soon__claim(soon_future *f, uint32_t bits)
+bool soon__claim(soon_future *f)
 {
     /* relaxed: the swap below decides, and acquires. */
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
-    /* Who runs the function itself is the one who will complete it. */
-    bool told = !(bits & SOON__CALL) && is_remote(f, state);
-    uint32_t to = told ? SOON__CLOSING | SOON__CANCELLING : SOON_RUNNING | bits;
+    bool told = is_remote(f, state);
+    uint32_t to = told ? SOON__CLOSING | SOON__CANCELLING : SOON_RUNNING;
 
     do {
         if (!soon__pending(state))
             return false;
-        /* acquire: pairs with the release by which the future was handed
-         * over, when the claimer found it by another way than the queue. */
+        /* acquire: as in soon__claim_call(). */
     } while (!atomic_compare_exchange_weak_explicit(&f->state, &state, state | to,
                                                     memory_order_acq_rel, memory_order_relaxed));
     soon_executor *ex = executor_of(f, state);
     if (told)
         decide_begun(f);
     else if (ex)
-        count_begun(ex, f);
+        soon__count_begun(ex, f);
     return true;
 }
 
@@ -200,22 +182,6 @@ int soon__close_foreign(soon_future *f, uint32_t *from)
     return 0;
 }
 
-/* The step to done. */
-static void publish(soon_future *f, enum soon_state phase)
-{
-    /* relaxed: birthplace never changes. */
-    uint32_t keep = atomic_load_explicit(&f->state, memory_order_relaxed) >>
-                    SOON__BIRTHPLACE_SHIFT << SOON__BIRTHPLACE_SHIFT;
-    /* release: publishes the result, pairs with the acquire in soon__state();
-     * acquire: pairs with the swap that set HOOKS. */
-    uint32_t before = atomic_exchange_explicit(&f->state, keep | phase, memory_order_acq_rel);
-
-    if (before & SOON__WAITERS)
-        soon__futex_wake(&f->state, INT_MAX);
-    if (before & SOON__HOOKS)
-        soon__hooks_fire(f);
-}
-
 static void count_outcome(soon_executor *ex, const soon_future *f, enum soon__outcome outcome)
 {
     struct soon__tallies *tallies = &ex->core->tallies;
@@ -243,7 +209,7 @@ void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
     soon_executor *ex = executor_of(f, state);
 
     if (!ex) {
-        publish(f, phase);
+        soon__publish(f, phase);
         soon__run_callbacks();
         return;
     }
@@ -261,7 +227,7 @@ void soon__settle(soon_future *f, enum soon__outcome outcome, bool started)
     }
     count_outcome(ex, f, outcome);
     size_t outside = soon__future_outside(f);
-    publish(f, phase);
+    soon__publish(f, phase);
     if (outside)
         soon__count(ex, &core->tallies, SOON__N_LET_GO, outside);
     soon__release_one(ex);

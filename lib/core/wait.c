@@ -27,13 +27,15 @@ bool soon__may_help(void)
     return soon__self.call || soon__self.worker_of;
 }
 
+static inline __attribute__((always_inline)) bool can_help(const soon_future *f, uint32_t state)
+{
+    return soon__pending(state) && f->executor && soon__within(f->executor) &&
+           !soon__is_remote(f) && !soon__inherited(state) && soon__stack_left();
+}
+
 bool soon__can_help(const soon_future *f)
 {
-    uint32_t state = soon__state(f);
-
-    return soon__may_help() && soon__pending(state) && !soon__is_remote(f) &&
-           !soon__inherited(state) && f->executor && soon__within(f->executor) &&
-           soon__stack_left();
+    return can_help(f, soon__state(f));
 }
 
 /* Could only this thread run f, and has it no stack left to do so? A backend
@@ -47,7 +49,7 @@ static bool is_hopeless(const soon_future *f)
 
 bool soon__help(soon_future *f)
 {
-    return soon__can_help(f) && soon__run_in_place(f);
+    return can_help(f, soon__state(f)) && soon__run_in_place(f);
 }
 
 /* ---- one ---- */
@@ -58,14 +60,11 @@ static bool each_one(const void *set, soon__look_fn *look, void *data)
     return !soon_future_done(set);
 }
 
-int soon__wait_until(soon_future *f, soon_ns deadline)
+/* For what is left when this thread has done what it can. */
+static __attribute__((noinline)) int sleep_until(soon_future *f, soon_ns deadline)
 {
     struct soon__blocked self = {.set = f, .each = each_one};
 
-    soon_flush_callbacks();
-    soon__help(f);
-    if (soon_future_done(f))
-        return 0;
     if (soon__inherited(soon__state(f)))
         return -ENOTRECOVERABLE; /* a task that ran in place forked */
     int error = is_hopeless(f) ? -EDEADLK : soon__block(&self);
@@ -76,7 +75,22 @@ int soon__wait_until(soon_future *f, soon_ns deadline)
     return error;
 }
 
-int soon_future_wait(soon_future *f, soon_ns timeout)
+static inline int wait_until(soon_future *f, soon_ns deadline)
+{
+    soon_flush_callbacks();
+    /* Run right here it is done, unless it forked and this is the child. */
+    if (can_help(f, soon__state(f)))
+        soon__run_in_place(f);
+    return soon__state(f) & SOON__DONE ? 0 : sleep_until(f, deadline);
+}
+
+int soon__wait_until(soon_future *f, soon_ns deadline)
+{
+    return wait_until(f, deadline);
+}
+
+/* What every wait for one future is, inline for the sake of fork-join. */
+static inline int wait_for_one(soon_future *f, soon_ns timeout)
 {
     if (!f)
         return -EINVAL;
@@ -85,12 +99,19 @@ int soon_future_wait(soon_future *f, soon_ns timeout)
         return 0;
     if (soon__inherited(state))
         return -ENOTRECOVERABLE;
-    return timeout ? soon__wait_until(f, soon__deadline(timeout)) : -ETIMEDOUT;
+    if (!timeout)
+        return -ETIMEDOUT;
+    return wait_until(f, timeout < 0 ? SOON__NEVER : soon__deadline(timeout));
+}
+
+int soon_future_wait(soon_future *f, soon_ns timeout)
+{
+    return wait_for_one(f, timeout);
 }
 
 int soon_future_value(soon_future *f, soon_ns timeout, const void **value, size_t *len)
 {
-    int error = soon_future_wait(f, timeout);
+    int error = wait_for_one(f, timeout);
     size_t n;
 
     if (error || (error = soon__code_of(f)))
@@ -105,18 +126,17 @@ int soon_future_value(soon_future *f, soon_ns timeout, const void **value, size_
 
 int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
-    const void *v;
     size_t n;
 
     if (!value && len)
         return -EINVAL;
-    int error = soon_future_value(f, timeout, &v, &n);
-    if (error)
+    int error = wait_for_one(f, timeout);
+    if (error || (error = soon__code_of(f)))
         return error;
+    const void *v = soon__future_value(f, &n);
     if (n != len)
         return -EMSGSIZE;
-    if (len)
-        memcpy(value, v, len);
+    soon__move(value, v, len);
     return 0;
 }
 

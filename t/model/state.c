@@ -12,8 +12,7 @@
  */
 #include "model.h"
 
-#include "core/callback.h"
-#include "core/executor.h"
+#include "core/transition.h"
 
 #include <errno.h>
 #include <soon/future.h>
@@ -86,7 +85,7 @@ static void thread_call(unsigned self)
 {
     switch (self) {
     case 0:
-        if (soon__claim(&f, SOON__CALL))
+        if (soon__claim_call(&f))
             complete(SOON__FINISHED, true);
         break;
     case 1:
@@ -103,7 +102,7 @@ static void before_deadline(void)
 {
     before();
     f.flags = SOON__TIMED;
-    model_expect(soon__claim(&f, SOON__CALL), "a new future can't be claimed");
+    model_expect(soon__claim_call(&f), "a new future can't be claimed");
 }
 
 static void thread_deadline(unsigned self)
@@ -132,7 +131,7 @@ static void thread_promise(unsigned self)
         cancel();
         break;
     default:
-        if (soon__claim(&f, 0))
+        if (soon__claim(&f))
             complete_from(0, SOON__FAILED);
     }
 }
@@ -353,10 +352,10 @@ static void after_remote(void)
 /* ---- mutants ---- */
 
 static const struct model_mutant call_mutants[] = {
-    {"soon__claim", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__claim_call", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"cancel_pending", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
     {"sleep_once", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
     {"sleep_once", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
@@ -365,7 +364,7 @@ static const struct model_mutant call_mutants[] = {
 static const struct model_mutant deadline_mutants[] = {
     {"soon__close", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"soon__close", "state", MODEL_UPDATE, MODEL_LOST, 0},
-    {"publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
 };
 
 static const struct model_mutant promise_mutants[] = {
@@ -379,7 +378,7 @@ static const struct model_mutant hooks_mutants[] = {
     {"announce", "state", MODEL_UPDATE, MODEL_LOST, 0},
     {"announce", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
     {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
-    {"publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
 #define MUTANTS(of) of, sizeof of / sizeof *of

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two steps of the state word that each call takes, inline, and the end of
+ * a call by its shortest way. transition.c argues the races.
+ */
+#ifndef SOON_CORE_TRANSITION_H
+#define SOON_CORE_TRANSITION_H
+
+#include <limits.h>
+
+#include "core/call.h"
+#include "core/callback.h"
+#include "core/executor.h"
+
+static inline void soon__count_begun(soon_executor *ex, const soon_future *f)
+{
+    if (f->flags & SOON__SLOT)
+        soon__room_made(ex->core);
+    soon__count(ex, &ex->core->tallies, SOON__N_STARTED, 1);
+}
+
+/* PENDING -> RUNNING|CALL, for who runs the function itself, and so is the one
+ * who will complete f. True if this call made it. Never waits. */
+static inline bool soon__claim_call(soon_future *f)
+{
+    /* relaxed: the swap below decides, and acquires. */
+    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
+
+    do {
+        if (!soon__pending(state))
+            return false;
+        /* acquire: pairs with the release by which the future was handed
+         * over, when the claimer found it by another way than the queue. */
+    } while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
+                                                    state | SOON_RUNNING | SOON__CALL,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (f->executor && !soon__inherited(state))
+        soon__count_begun(f->executor, f);
+    return true;
+}
+
+/* The step to done. */
+static inline void soon__publish(soon_future *f, enum soon_state phase)
+{
+    /* relaxed: birthplace never changes. */
+    uint32_t keep = atomic_load_explicit(&f->state, memory_order_relaxed) >>
+                    SOON__BIRTHPLACE_SHIFT << SOON__BIRTHPLACE_SHIFT;
+    /* release: publishes the result, pairs with the acquire in soon__state();
+     * acquire: pairs with the swap that set HOOKS. */
+    uint32_t before = atomic_exchange_explicit(&f->state, keep | phase, memory_order_acq_rel);
+
+    if (before & SOON__WAITERS)
+        soon__futex_wake(&f->state, INT_MAX);
+    if (before & SOON__HOOKS)
+        soon__hooks_fire(f);
+}
+
+/* As soon__release_one(). A drain waits for the outer task, whose own count comes
+ * after this one and is seen with it. */
+static inline void soon__release_own(soon_executor *ex, struct soon__tally *mine)
+{
+    _Atomic uint64_t *released = &mine->figure[SOON__N_RELEASED];
+
+    if (soon__in_task_of(ex))
+        /* relaxed: this thread alone writes it; release: who sums it finds what
+         * came before, SUBMITTED too; pairs with soon__tally_sum(). */
+        atomic_store_explicit(released, atomic_load_explicit(released, memory_order_relaxed) + 1,
+                              memory_order_release);
+    else
+        soon__release_one(ex);
+}
+
+/* soon__settle() for most calls, which are in a worker of the executor and have
+ * nothing but a function and a small argument: the same steps, in its order.
+ * False: it is to be called. */
+static inline bool soon__settle_plain(soon_future *f, int code)
+{
+    soon_executor *ex = f->executor;
+    struct soon__tally *mine = ex ? soon__own_tally(ex) : NULL;
+    size_t len;
+
+    /* relaxed: for the birthplace only. */
+    if (!mine || !ex->core->drains || f->flags || f->arg_len == SOON__OUTSIDE ||
+        soon__inherited(atomic_load_explicit(&f->state, memory_order_relaxed)))
+        return false;
+    if (!code) {
+        soon__future_value(f, &len);
+        soon__bump(mine, SOON__N_BYTES_OUT, len);
+    }
+    soon__bump(mine, code ? SOON__N_FAILED : SOON__N_FINISHED, 1);
+    soon__publish(f, SOON_FINISHED);
+    soon__release_own(ex, mine);
+    if (soon__self.due)
+        soon__run_callbacks();
+    return true;
+}
+
+#endif
