@@ -22,6 +22,8 @@ soon_sources = \
 	lib/os/own_fd.h \
 	lib/os/packet.c \
 	lib/os/packet.h \
+	lib/os/patience.c \
+	lib/os/patience.h \
 	lib/os/poll.c \
 	lib/os/poll.h \
 	lib/os/process.c \

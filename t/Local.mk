@@ -11,6 +11,7 @@ t_programs = \
 	t/test_task_queue \
 	t/test_future \
 	t/test_future_cache \
+	t/test_patience \
 	t/test_result \
 	t/test_callback \
 	t/test_callback_nested \
@@ -106,6 +107,11 @@ t_test_future_SOURCES = t/test_future.c
 t_test_future_CPPFLAGS = $(t_cppflags)
 t_test_future_CFLAGS = $(t_cflags)
 t_test_future_LDADD = $(t_ldadd)
+
+t_test_patience_SOURCES = t/test_patience.c
+t_test_patience_CPPFLAGS = $(t_cppflags)
+t_test_patience_CFLAGS = $(t_cflags)
+t_test_patience_LDADD = $(t_ldadd)
 
 t_test_future_cache_SOURCES = t/test_future_cache.c
 t_test_future_cache_CPPFLAGS = $(t_cppflags)

@@ -5,6 +5,7 @@
 #include "core/callback.h"
 #include "core/future_cache.h"
 #include "core/timer.h"
+#include "os/patience.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -34,6 +35,7 @@ static void child(void)
 
     /* relaxed: the child has one thread. */
     atomic_store_explicit(&soon__fork_generation, next ? next : 1, memory_order_relaxed);
+    soon__work_fork_child();
     soon__depot_fork_release();
     soon__timer_fork_child();
     soon__blocked_fork_child();

@@ -5,16 +5,18 @@
  *
  * The state word, which is also the futex that single waiters sleep on:
  *
- *     31        16 15      8 7   6   5   4   3   2   1 0
- *     +-----------+---------+---+---+---+---+---+---+---+
- *     | birthplace|    0    | N | A | H | W | C | R |   phase
- *     +-----------+---------+---+---+---+---+---+---+---+
+ *     31        16 15   9 8   7   6   5   4   3   2   1 0
+ *     +-----------+------+---+---+---+---+---+---+---+---+
+ *     | birthplace|  0   | P | N | A | H | W | C | R |   phase
+ *     +-----------+------+---+---+---+---+---+---+---+---+
  *
  *     phase       enum soon_state; bit 1 set means done
  *     R CALL      soon_future_run() runs the function; only it, or the
  *                 timer, may complete
  *     C CLOSING   somebody has won the right to complete and is about to
  *     W WAITERS   somebody may sleep on the word
+ *     P PATIENT   with WAITERS: they all wake by themselves in a moment (see
+ *                 os/patience.h)
  *     H HOOKS     the hook list may be non-empty
  *     A ASKED     the running task was asked to stop
  *     N CANCELLING  with CLOSING: it will be CANCELLED; one that is with a
@@ -68,6 +70,7 @@ enum {
     SOON__HOOKS = 0x20,
     SOON__ASKED = 0x40,
     SOON__CANCELLING = 0x80,
+    SOON__PATIENT = 0x100,
     SOON__BIRTHPLACE_SHIFT = 16,
 };
 

@@ -17,6 +17,10 @@
  *   word still says so; the completer exchanges the word and wakes if WAITERS
  *   was in it. Whichever comes second in the word's order sees the first.
  *
+ *   complete against two who wait, of whom one is patient: that bit is set
+ *   together with WAITERS, and cleared by whoever comes to sleep without
+ *   patience. So it is in the word only while all sleepers have a clock set.
+ *
  *   complete against free: a waiter may drop the last user reference as soon
  *   as the word says done. The completer holds one of its own (the queue's, a
  *   canceller's caller's) until after its last touch.
@@ -52,6 +56,7 @@
 #include "core/transition.h"
 
 #include "core/mem.h"
+#include "os/patience.h"
 #include "os/spin.h"
 
 #include <errno.h>
@@ -114,16 +119,40 @@ bool soon__claim(soon_future *f)
  * is what it is. 0 or -ETIMEDOUT. */
 static int sleep_once(soon_future *f, uint32_t *state, soon_ns deadline)
 {
-    uint32_t sleeping = *state | SOON__WAITERS;
+    uint32_t sleeping = (*state | SOON__WAITERS) & ~(uint32_t)SOON__PATIENT;
 
-    /* acquire, for failure: as soon__state(). The bit carries no data. */
-    if (!(*state & SOON__WAITERS) &&
+    /* acquire, for failure: as soon__state(). The bits carry no data. */
+    if (*state != sleeping &&
         !atomic_compare_exchange_weak_explicit(&f->state, state, sleeping, memory_order_acquire,
                                                memory_order_acquire))
         return 0;
     int error = soon__futex_wait(&f->state, sleeping, deadline);
     *state = soon__state(f);
     return error;
+}
+
+/* Only workers of this process ever leave a wake-up out. What is urgent is not
+ * waited for with patience. */
+static bool may_nap(const soon_future *f, uint32_t state)
+{
+    return f->executor && f->priority <= SOON_PRIORITY_NORMAL && !is_remote(f, state) &&
+           soon__is_patient();
+}
+
+/* Sleeps on the word for a moment at most. Not where somebody sleeps already,
+ * who may have to be woken at once. */
+static void nap(soon_future *f, uint32_t *state, soon_ns deadline)
+{
+    uint32_t napping = *state | SOON__WAITERS | SOON__PATIENT;
+    soon_ns end = soon__now() + SOON__NAP_NS;
+
+    /* acquire, for failure: as in sleep_once(). */
+    if (*state & (SOON__DONE | SOON__WAITERS) ||
+        !atomic_compare_exchange_strong_explicit(&f->state, state, napping, memory_order_acquire,
+                                                 memory_order_acquire))
+        return;
+    soon__futex_wait(&f->state, napping, end < deadline ? end : deadline);
+    *state = soon__state(f);
 }
 
 /* Waits while another thread is about to make f CANCELLED, or finds out that
@@ -308,11 +337,14 @@ int soon__sleep(soon_future *f, soon_ns deadline)
     else if (soon__spin(&spinner, &f->state, SOON__DONE, deadline))
         return 0;
     state = soon__state(f);
+    if (may_nap(f, state))
+        nap(f, &state, deadline);
     while (!(state & SOON__DONE)) {
         int error = sleep_once(f, &state, deadline);
         if (error && !(state & SOON__DONE))
             return error;
     }
+    soon__was_asleep();
     return 0;
 }
 

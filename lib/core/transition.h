@@ -11,6 +11,7 @@
 #include "core/call.h"
 #include "core/callback.h"
 #include "core/executor.h"
+#include "os/patience.h"
 
 static inline void soon__count_begun(soon_executor *ex, const soon_future *f)
 {
@@ -49,7 +50,9 @@ static inline void soon__publish(soon_future *f, enum soon_state phase)
      * acquire: pairs with the swap that set HOOKS. */
     uint32_t before = atomic_exchange_explicit(&f->state, keep | phase, memory_order_acq_rel);
 
-    if (before & SOON__WAITERS)
+    if (before & SOON__PATIENT)
+        soon__wake_patient(&f->state);
+    else if (before & SOON__WAITERS)
         soon__futex_wake(&f->state, INT_MAX);
     if (before & SOON__HOOKS)
         soon__hooks_fire(f);

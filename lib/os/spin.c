@@ -3,23 +3,31 @@
 
 #include "os/clock.h"
 #include "os/cpus.h"
+#include "os/patience.h"
 
 enum { ROUND = 16 };
 
-/* 0 not known yet, 1 no, 2 yes. */
-static _Atomic int worthwhile; /* Sync: atomic */
+/* 0: not known yet. */
+static _Atomic unsigned cpus; /* Sync: atomic */
 
 void soon__spin_prepare(void)
 {
     /* relaxed, both: the answer is the same whoever finds it. */
-    if (!atomic_load_explicit(&worthwhile, memory_order_relaxed))
-        atomic_store_explicit(&worthwhile, soon__cpus() > 1 ? 2 : 1, memory_order_relaxed);
+    if (!atomic_load_explicit(&cpus, memory_order_relaxed))
+        atomic_store_explicit(&cpus, soon__cpus(), memory_order_relaxed);
 }
 
 bool soon__spin_pays(void)
 {
     /* relaxed: as in soon__spin_prepare(). */
-    return atomic_load_explicit(&worthwhile, memory_order_relaxed) == 2;
+    return atomic_load_explicit(&cpus, memory_order_relaxed) > 1;
+}
+
+/* Who spins while the pools need all CPUs takes one from them. */
+static bool has_idle_cpu(void)
+{
+    /* relaxed: as in soon__spin_prepare(). */
+    return soon__at_work() < atomic_load_explicit(&cpus, memory_order_relaxed);
 }
 
 static bool is_set(const soon__futex *word, uint32_t mask)
@@ -33,7 +41,7 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
     bool set = is_set(word, mask);
 
     /* relaxed: it guards nothing but CPU time. */
-    if (set || !soon__spin_pays() ||
+    if (set || !soon__spin_pays() || !has_idle_cpu() ||
         atomic_flag_test_and_set_explicit(&place->taken, memory_order_relaxed))
         return set;
     soon_ns end = soon__now() + SOON__SPIN_NS;

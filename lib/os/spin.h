@@ -5,8 +5,9 @@
  * Waking a thread that sleeps costs microseconds, and tens of them where an
  * idle virtual CPU has to be started. A thread whose wake-up is likely to come
  * within that time does better to look for it a little longer. It is bounded
- * three ways: in time, to one spinner per place, and to machines where the
- * other side can run meanwhile (more than one CPU by affinity and quota).
+ * four ways: in time, to one spinner per place, to machines where the other
+ * side can run meanwhile (more than one CPU by affinity and quota), and to
+ * times when the pools leave a CPU idle.
  */
 #ifndef SOON_OS_SPIN_H
 #define SOON_OS_SPIN_H

@@ -122,6 +122,14 @@ static inline int64_t soon__deque_end(const struct soon__deque *d)
     return atomic_load_explicit(&d->bottom, memory_order_relaxed);
 }
 
+/* Owner. A snapshot. */
+static inline int64_t soon__deque_size(const struct soon__deque *d)
+{
+    /* relaxed, both: the owner's own, and a hint. */
+    return atomic_load_explicit(&d->bottom, memory_order_relaxed) -
+           atomic_load_explicit(&d->top, memory_order_relaxed);
+}
+
 /* Anybody. Has everything before an index been taken? A snapshot. */
 static inline bool soon__deque_past(const struct soon__deque *d, int64_t end)
 {

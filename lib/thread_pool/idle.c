@@ -9,6 +9,8 @@
  */
 #include "thread_pool/pool.h"
 
+#include "os/patience.h"
+
 #include <errno.h>
 
 void soon__count_helpers(struct pool *pool)
@@ -153,16 +155,13 @@ void soon__decide_to_stay(struct worker *self)
     soon__count_helpers(self->pool);
 }
 
-bool soon__park(struct worker *self)
+/* True when woken, false if it was idle for too long. */
+static bool sleep_until_woken(struct worker *self)
 {
     struct pool *pool = self->pool;
-    uint32_t parking = WORKER_PARKING;
     soon_ns deadline = soon__deadline(pool->idle_timeout);
 
-    /* acquire, everywhere: pairs with the release in soon__wake(). */
-    if (!atomic_compare_exchange_strong_explicit(&self->awake, &parking, WORKER_ASLEEP,
-                                                 memory_order_acquire, memory_order_acquire))
-        return true;
+    /* acquire: pairs with the release in soon__wake(). */
     while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {
         if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
             continue;
@@ -181,4 +180,18 @@ bool soon__park(struct worker *self)
         deadline = late ? soon__deadline(SOON_MS(10)) : SOON__NEVER;
     }
     return true;
+}
+
+bool soon__park(struct worker *self)
+{
+    uint32_t parking = WORKER_PARKING;
+
+    /* acquire, both: pairs with the release in soon__wake(). */
+    if (!atomic_compare_exchange_strong_explicit(&self->awake, &parking, WORKER_ASLEEP,
+                                                 memory_order_acquire, memory_order_acquire))
+        return true;
+    soon__work_ends();
+    bool woken = sleep_until_woken(self);
+    soon__work_begins();
+    return woken;
 }

@@ -10,6 +10,7 @@
 
 #include "core/mem.h"
 #include "os/cpus.h"
+#include "os/patience.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,6 +40,10 @@ static void blocking(soon_executor *ex, bool begin)
     if (!soon__this_worker || soon__this_worker->leaving)
         return;
     soon__lock_acquire(&pool->lock);
+    if (begin)
+        soon__work_ends();
+    else
+        soon__work_begins();
     pool->n_blocked += begin ? 1u : -1u;
     /* First this, then the look: see the head of schedule.c. */
     soon__count_helpers(pool);

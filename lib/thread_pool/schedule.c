@@ -40,6 +40,8 @@
  */
 #include "thread_pool/pool.h"
 
+#include "os/patience.h"
+
 #include <errno.h>
 
 enum {
@@ -398,8 +400,10 @@ soon_future *soon__next_task(struct worker *self, bool *leave)
     *leave = false;
     if (f)
         return f;
-    if (soon__deque_empty(&self->deque))
+    if (soon__deque_empty(&self->deque)) {
+        soon__wake_owed();
         return find_task(self, leave);
+    }
     /* It looks at the queue although it has work of its own. */
     soon__lock_acquire(&self->pool->lock);
     set_taking(self, true);

@@ -16,11 +16,14 @@
 #include "thread_pool/pool.h"
 
 #include "core/mem.h"
+#include "os/patience.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { BACKLOG = 4 }; /* tasks in its deque that make a worker busy */
 
 /* ---- working ---- */
 
@@ -30,6 +33,15 @@ static void end_if_forked(struct pool *pool)
 {
     if (soon_executor_inherited(&pool->ex))
         exit(EXIT_SUCCESS);
+}
+
+/* More to do than the task it is about to run? Then who waits for that can wait
+ * for a moment more: see os/patience.h. */
+static bool has_more(struct worker *self)
+{
+    /* relaxed: a hint. */
+    return atomic_load_explicit(&self->pool->queued, memory_order_relaxed) ||
+           soon__deque_size(&self->deque) >= BACKLOG;
 }
 
 /* One turn: false if it is to leave. */
@@ -43,8 +55,10 @@ static bool work(struct worker *self)
     bool claimed = soon_future_claim(f); /* else done, or run elsewhere: a stale entry */
     /* release: pairs with the acquire in await_claims(). */
     atomic_store_explicit(&self->taking, false, memory_order_release);
+    soon__set_busy(has_more(self));
     if (claimed)
         soon_future_run_claimed(f);
+    soon__set_busy(false);
     soon_future_unref(f);
     end_if_forked(self->pool);
     return true;
@@ -138,6 +152,7 @@ static void *worker_main(void *arg)
     soon__this_worker = self;
     soon__thread_name(pool->name, self->number);
     soon_worker_enter(&pool->ex);
+    soon__work_begins();
     if (initialize(self)) {
         while (work(self))
             ;
@@ -147,6 +162,7 @@ static void *worker_main(void *arg)
             soon_worker_call(pool->finalizer, pool->init_arg, pool->init_arg_len, NULL, 0);
         end_if_forked(pool);
     }
+    soon__work_ends();
     soon_worker_leave(&pool->ex);
     soon__this_worker = NULL; /* destructors of the host's may still submit */
     leave(self);

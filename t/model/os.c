@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What models have in the place of lib/os: no time passes, nobody spins for
- * longer than one look, and sleeping is the checker's.
+ * longer than one look, who is patient and who is busy is anybody's guess, and
+ * sleeping is the checker's.
  */
 #include "model.h"
 
 #include "os/clock.h"
+#include "os/patience.h"
 #include "os/spin.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 
 void soon__spin_prepare(void)
@@ -19,6 +22,47 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
 {
     (void)place, (void)deadline;
     return atomic_load_explicit(word, memory_order_acquire) & mask;
+}
+
+void soon__work_begins(void)
+{
+}
+
+void soon__work_ends(void)
+{
+}
+
+void soon__work_fork_child(void)
+{
+}
+
+unsigned soon__at_work(void)
+{
+    return 0;
+}
+
+void soon__set_busy(bool busy)
+{
+    (void)busy;
+}
+
+bool soon__is_patient(void)
+{
+    return model_choose(2);
+}
+
+void soon__was_asleep(void)
+{
+}
+
+void soon__wake_patient(const soon__futex *word)
+{
+    if (model_choose(2))
+        model_wake(word, INT_MAX);
+}
+
+void soon__wake_owed(void)
+{
 }
 
 int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)

@@ -195,6 +195,36 @@ static void after_hooks(void)
     model_expect(!f.hooks, "a hook was left in the list");
 }
 
+/* ---- a call of a pool, and two that wait for it, perhaps patiently ---- */
+
+static const struct soon_executor_ops pool_ops = {.flags = SOON_BACKEND_DRAINS};
+static struct soon_executor_core core;
+static soon_executor executor;
+
+static void set_executor(const struct soon_executor_ops *ops)
+{
+    memset(&core, 0, sizeof core);
+    atomic_init(&core.holds, 2);
+    executor = (soon_executor){.ops = ops, .core = &core};
+    f.executor = &executor;
+    for (int i = 0; i <= SOON__N_BYTES_OUT; i++)
+        MODEL_BIND(core.tallies.base.figure[i], "figure");
+}
+
+static void before_patience(void)
+{
+    before();
+    set_executor(&pool_ops);
+}
+
+static void thread_patience(unsigned self)
+{
+    if (self)
+        wait(SOON__NEVER);
+    else if (soon__claim_call(&f))
+        complete(SOON__FINISHED, true);
+}
+
 /* ---- with a remote backend: begun or taken back, and who must know ---- */
 
 enum slot { QUEUED, TAKEN, REVOKED };
@@ -246,21 +276,14 @@ static const struct soon_executor_ops remote_ops = {
     .kill = op_kill,
 };
 
-static struct soon_executor_core core;
-static soon_executor executor;
-
 static void before_remote(void)
 {
     before();
-    memset(&core, 0, sizeof core);
-    executor = (soon_executor){.ops = &remote_ops, .core = &core};
-    f.executor = &executor;
+    set_executor(&remote_ops);
     f.flags = SOON__REMOTE | SOON__KILLABLE;
     atomic_init(&slot, QUEUED);
     taken = told = killed = kept = false;
     MODEL_BIND(slot, "slot");
-    for (int i = 0; i <= SOON__N_BYTES_OUT; i++)
-        MODEL_BIND(core.tallies.base.figure[i], "figure");
 }
 
 static unsigned figure(enum soon__figure i)
@@ -381,6 +404,12 @@ static const struct model_mutant hooks_mutants[] = {
     {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
+static const struct model_mutant patience_mutants[] = {
+    {"nap", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"sleep_once", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
 #define MUTANTS(of) of, sizeof of / sizeof *of
 
 static const struct model_mutant remote_mutants[] = {
@@ -403,6 +432,8 @@ int main(void)
         {"state: promise", 100000, before, thread_promise, after, NULL, MUTANTS(promise_mutants)},
         {"state: hooks", 100000, before_hooks, thread_hooks, after_hooks, NULL,
          MUTANTS(hooks_mutants)},
+        {"state: patience", 100000, before_patience, thread_patience, after, NULL,
+         MUTANTS(patience_mutants)},
         {"state: remote", 100000, before_remote, thread_remote, after_remote, NULL,
          MUTANTS(remote_mutants)},
     };

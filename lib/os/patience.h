@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Wake-ups that can wait for a moment.
+ *
+ * A thread that collects what workers do, one result after the other, is woken
+ * for each and asleep again a microsecond later. Each time costs the worker a
+ * system call, and where all CPUs are at work it costs some worker its CPU: a
+ * tenth of it and more if a task takes 20 us. Who looks only now and then finds
+ * many results at a time, and loses nothing, since what it waits for in the end
+ * is not done before the workers are.
+ *
+ * So a thread that was woken a moment ago is patient. It sleeps for
+ * SOON__NAP_NS at most, and lets a thread that has more to do leave it asleep.
+ * That one then owes it a wake-up, and pays as soon as it has nothing more to
+ * do. Nobody relies on that: the word may be gone by then, or the worker be
+ * busy for hours. What a patient sleeper relies on is its clock.
+ */
+#ifndef SOON_OS_PATIENCE_H
+#define SOON_OS_PATIENCE_H
+
+#include "os/futex.h"
+
+enum { SOON__NAP_NS = 200000 };
+
+/* The calling thread has more to do than what it is about to do; or no more. */
+void soon__set_busy(bool busy);
+
+/* Wakes all who sleep on word, each of them patient, or owes it. */
+void soon__wake_patient(const soon__futex *word);
+
+/* Pays. */
+void soon__wake_owed(void);
+
+/* The calling thread has slept. */
+void soon__was_asleep(void);
+
+/* Was that a moment ago? */
+bool soon__is_patient(void);
+
+/* ---- who is at work ---- */
+
+/* A thread of a pool starts or wakes up; ends or goes to sleep. */
+void soon__work_begins(void);
+void soon__work_ends(void);
+
+/* How many of them are awake, in all pools. Nobody should spin who would take a
+ * CPU from one of them. */
+unsigned soon__at_work(void);
+
+/* In a forked child: they have all stayed in the parent. */
+void soon__work_fork_child(void);
+
+#endif

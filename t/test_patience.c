@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Wake-ups that are left out for a moment, and whose CPU a spinner would take.
+ */
+#include "support.h"
+
+#include "core/future.h"
+#include "os/patience.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { QUEUED = 8 };
+
+static soon_executor *pool_of_one(void)
+{
+    soon_executor *ex = NULL;
+
+    assert_ok(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 1}, &ex));
+    return ex;
+}
+
+static void end(soon_executor *ex)
+{
+    assert_ok(soon_shutdown(ex, SOON_FOREVER, 0));
+    soon_executor_unref(ex);
+}
+
+/* ---- sleepers ---- */
+
+struct watch {
+    soon_future *f;
+    struct gate release;
+    bool patient;
+};
+
+/* Lets the task end once somebody sleeps until then. */
+static void release_under_sleeper(void *data)
+{
+    struct watch *watch = data;
+    uint32_t state;
+
+    while (!((state = soon__state(watch->f)) & SOON__WAITERS))
+        sched_yield();
+    watch->patient = state & SOON__PATIENT;
+    gate_open(watch->release);
+}
+
+/* The worker ends the task that is waited for and goes on to one that lasts
+ * until the wait is over. True if the sleeper was a patient one. */
+static bool wait_for_one_of_a_busy_worker(void)
+{
+    soon_executor *ex = pool_of_one();
+    struct hold first = hold_make(), last = hold_make();
+    soon_future *f = submit(ex, task_hold, &first, sizeof first);
+    soon_future *held, *behind[QUEUED];
+    struct watch watch = {.f = f, .release = first.release};
+    struct thread thread;
+
+    bell_await(first.started, 1);
+    held = submit(ex, task_hold, &last, sizeof last);
+    for (int i = 0; i < QUEUED; i++)
+        behind[i] = submit(ex, task_nothing, NULL, 0);
+    thread_start(&thread, release_under_sleeper, &watch);
+    soon__was_asleep();
+    assert_ok(soon_future_wait(f, SOON_FOREVER));
+    gate_open(last.release);
+    thread_join(&thread);
+    unref_all(&f, 1);
+    unref_all(&held, 1);
+    unref_all(behind, QUEUED);
+    end(ex);
+    hold_free(&first);
+    hold_free(&last);
+    return watch.patient;
+}
+
+/* The watchdog ends it if such a sleeper is forgotten. */
+START_TEST(a_patient_sleeper_wakes_though_the_worker_stays_busy)
+{
+    while (!wait_for_one_of_a_busy_worker())
+        ;
+}
+END_TEST
+
+static soon__futex word;
+
+static void sleep_on_word(void *data)
+{
+    (void)data;
+    while (atomic_load(&word) == 0)
+        soon__futex_wait(&word, 0, INT64_MAX);
+}
+
+static void wake_sleeper(bool busy)
+{
+    struct thread thread;
+
+    atomic_store(&word, 0);
+    thread_start(&thread, sleep_on_word, NULL);
+    thread_await_sleep(&thread);
+    atomic_store(&word, 1);
+    soon__set_busy(busy);
+    soon__wake_patient(&word);
+    soon__set_busy(false);
+    if (busy)
+        soon__wake_owed();
+    thread_join(&thread);
+}
+
+START_TEST(who_is_not_busy_wakes_at_once)
+{
+    wake_sleeper(false);
+}
+END_TEST
+
+START_TEST(who_was_busy_pays_what_it_owes)
+{
+    wake_sleeper(true);
+}
+END_TEST
+
+START_TEST(patience_ends)
+{
+    ck_assert(!soon__is_patient()); /* a thread that has never slept */
+    soon__was_asleep();
+    while (soon__is_patient())
+        ;
+}
+END_TEST
+
+/* ---- who is at work ---- */
+
+static void await_at_work(unsigned n)
+{
+    while (soon__at_work() != n)
+        sched_yield();
+}
+
+START_TEST(workers_are_at_work_while_they_are_awake)
+{
+    struct hold hold = hold_make();
+    soon_executor *ex = pool_of_one();
+    soon_future *f;
+
+    await_at_work(0);
+    f = submit(ex, task_hold, &hold, sizeof hold);
+    bell_await(hold.started, 1);
+    ck_assert_uint_eq(soon__at_work(), 1);
+    gate_open(hold.release);
+    assert_ok(soon_future_wait(f, SOON_FOREVER));
+    await_at_work(0); /* it is idle */
+    unref_all(&f, 1);
+    end(ex);
+    ck_assert_uint_eq(soon__at_work(), 0);
+    hold_free(&hold);
+}
+END_TEST
+
+static int wait_for(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_future *f = *(soon_future *const *)arg;
+
+    (void)call, (void)arg_len;
+    return soon_future_wait(f, SOON_FOREVER);
+}
+
+START_TEST(a_worker_that_sleeps_in_a_wait_is_not_at_work)
+{
+    soon_executor *ex = pool_of_one();
+    soon_future *awaited = promise(), *f = submit(ex, wait_for, &awaited, sizeof awaited);
+
+    while (!soon_future_running(f))
+        sched_yield();
+    await_at_work(0);
+    assert_ok(soon_future_set_result(awaited, NULL, 0));
+    assert_ok(soon_future_wait(f, SOON_FOREVER));
+    unref_all(&awaited, 1);
+    unref_all(&f, 1);
+    end(ex);
+    ck_assert_uint_eq(soon__at_work(), 0);
+}
+END_TEST
+
+START_TEST(in_a_forked_child_nobody_is)
+{
+    struct hold hold = hold_make();
+    soon_executor *ex = pool_of_one();
+    soon_future *f = submit(ex, task_hold, &hold, sizeof hold);
+    int status;
+
+    bell_await(hold.started, 1);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        _exit(soon__at_work() == 0 ? 0 : 1);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    gate_open(hold.release);
+    unref_all(&f, 1);
+    end(ex);
+    hold_free(&hold);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("patience");
+    TCase *tests = test_case(suite, "sleepers");
+
+    tcase_add_test(tests, a_patient_sleeper_wakes_though_the_worker_stays_busy);
+    tcase_add_test(tests, who_is_not_busy_wakes_at_once);
+    tcase_add_test(tests, who_was_busy_pays_what_it_owes);
+    tcase_add_test(tests, patience_ends);
+    tests = test_case(suite, "at work");
+    tcase_add_test(tests, workers_are_at_work_while_they_are_awake);
+    tcase_add_test(tests, a_worker_that_sleeps_in_a_wait_is_not_at_work);
+    tcase_add_test(tests, in_a_forked_child_nobody_is);
+    return suite;
+}
