@@ -219,6 +219,29 @@ START_TEST(one_that_came_out_can_be_added_again)
     soon_future_unref(f);
 }
 
+/* The table becomes a larger one while it has some that are out, and some that
+ * came back. */
+START_TEST(it_grows_past_those_that_came_out)
+{
+    enum { FIRST = 20, ALL = 200 };
+    soon_future *futures[ALL];
+
+    promises(futures, ALL);
+    for (size_t i = 0; i < ALL; i++)
+        finish(futures[i]);
+    soon_as_completed *it = over(futures, FIRST);
+    for (size_t i = 0; i < FIRST; i++)
+        assert_next(it, futures[i]);
+    for (int twice = 0; twice < 2; twice++)
+        for (size_t i = 0; i < ALL; i++)
+            assert_ok(soon_as_completed_add(it, futures[i]));
+    for (size_t i = 0; i < ALL; i++)
+        assert_next(it, futures[i]);
+    assert_end(it);
+    soon_as_completed_free(it);
+    unref_all(futures, ALL);
+}
+
 START_TEST(a_stream_through_it_needs_no_more_memory_as_it_grows)
 {
     const size_t rounds = scaled(200000);
@@ -623,6 +646,7 @@ Suite *test_suite(void)
     tcase_add_test(growth, it_grows_while_it_is_read_and_after_its_end);
     tcase_add_test(growth, adding_one_that_has_not_come_out_does_nothing);
     tcase_add_test(growth, one_that_came_out_can_be_added_again);
+    tcase_add_test(growth, it_grows_past_those_that_came_out);
     tcase_add_test(growth, a_stream_through_it_needs_no_more_memory_as_it_grows);
 
     tcase_add_test(references, it_holds_references_of_its_own);

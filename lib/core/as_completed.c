@@ -6,8 +6,9 @@
  *        \\--(done already)--------------^
  *
  * An entry is in the table from add to out, which is what makes duplicates
- * one. While waiting it is on the waiting list as well, where next() looks for
- * tasks to run in place.
+ * one; those of new(), which are freed together, stay there and are marked. While
+ * waiting it is on the waiting list as well, where next() looks for tasks to run
+ * in place.
  *
  * Locks: hooks fire under the future's stripe and then take the iterator's
  * lock. So nothing here touches a hook while it holds that lock.
@@ -34,6 +35,7 @@ struct entry {
     struct entry *next;     /* waiting or ready. Sync: it->lock */
     struct entry *prev;     /* waiting. Sync: it->lock */
     bool fired;             /* ready. Sync: it->lock */
+    bool out;               /* and not in the table but by its link. Sync: it->lock */
     bool alone;             /* not one of it->first. Sync: const */
 };
 
@@ -47,7 +49,7 @@ struct soon_as_completed {
     size_t count;                          /* Sync: lock; waiting and ready */
     struct entry *waiting, *waiting_tail;  /* in the order added. Sync: lock */
     struct entry *ready_head, *ready_tail; /* Sync: lock */
-    soon__futex changed;                   /* Sync: atomic: ready or count changed */
+    soon__futex changed;                   /* ready or count changed. Sync: lock to write */
     unsigned users;                        /* threads inside. Sync: lock */
     int fd;                                /* or -1. Sync: lock */
     bool fd_set;                           /* it is readable. Sync: lock */
@@ -65,7 +67,7 @@ static struct entry **bucket_of(const soon_as_completed *it, const soon_future *
 static bool contains(const soon_as_completed *it, const soon_future *f)
 {
     for (struct entry *e = *bucket_of(it, f); e; e = e->chain)
-        if (e->future == f)
+        if (e->future == f && !e->out)
             return true;
     return false;
 }
@@ -80,12 +82,14 @@ static void put(soon_as_completed *it, struct entry *e)
 
 static void take_out(soon_as_completed *it, struct entry *e)
 {
+    it->count--;
+    e->out = true;
+    if (!e->alone)
+        return;
     struct entry **link = bucket_of(it, e->future);
-
     while (*link != e)
         link = &(*link)->chain;
     *link = e->chain;
-    it->count--;
 }
 
 /* A table for n entries; the old one stays if there is no memory. */
@@ -104,7 +108,8 @@ static bool resize(soon_as_completed *it, size_t n)
     for (size_t i = 0; i < before; i++)
         for (struct entry *e = old[i], *next; e; e = next) {
             next = e->chain;
-            put(it, e);
+            if (!e->out)
+                put(it, e);
         }
     soon__free(old, before * sizeof *old);
     return true;
@@ -121,7 +126,9 @@ static void changed(soon_as_completed *it)
 {
     bool now = would_not_block(it);
 
-    atomic_fetch_add(&it->changed, 1);
+    /* relaxed, both: who sleeps on it has read it under the lock. */
+    uint32_t count = atomic_load_explicit(&it->changed, memory_order_relaxed);
+    atomic_store_explicit(&it->changed, count + 1, memory_order_relaxed);
     if (it->fd >= 0 && now != it->fd_set) {
         (now ? soon__event_set : soon__event_clear)(it->fd);
         it->fd_set = now;
@@ -256,9 +263,21 @@ int soon_as_completed_add(soon_as_completed *it, soon_future *f)
     return 0;
 }
 
+/* The same for a future of new(). */
+static void add_first(soon_as_completed *it, struct entry *e, uint32_t state)
+{
+    if (!contains(it, e->future)) {
+        insert(it, e, state & SOON__DONE);
+        return;
+    }
+    drop_entry(e);
+    e->future = NULL;
+}
+
 /* All entries in one piece, and the memory of each future is asked for some
  * turns before it is looked at: they lie anywhere, and waiting for them one by
- * one is most of what this takes. */
+ * one is most of what this takes. Until the first is hooked nobody else knows
+ * the iterator: it needs no lock. */
 static int add_all(soon_as_completed *it, soon_future *const *futures, size_t n)
 {
     enum { AHEAD = 8 };
@@ -276,7 +295,12 @@ static int add_all(soon_as_completed *it, soon_future *const *futures, size_t n)
         if (error)
             return error;
         init_entry(&it->first[i], it, futures[i]);
-        add(it, &it->first[i], state);
+        add_first(it, &it->first[i], state);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct entry *e = &it->first[i];
+        if (e->future && !e->fired && !soon__hook_add(e->future, &e->hook))
+            fire_entry(e);
     }
     return 0;
 }
