@@ -63,6 +63,29 @@ START_TEST(it_is_zero_and_shared)
 }
 END_TEST
 
+START_TEST(what_is_sealed_for_others_they_can_only_read)
+{
+    int fd = soon__shm_new_open("test", SIZE);
+    unsigned char *mine = soon__shm_map(fd, 0, SIZE, SOON__SHM_WRITE);
+
+    ck_assert_ptr_nonnull(mine);
+    assert_ok(soon__shm_seal_for_others(fd));
+    const unsigned char *other = soon__shm_map(fd, 0, SIZE, SOON__SHM_READ);
+    ck_assert_ptr_nonnull(other);
+    mine[SIZE - 1] = 17;
+    ck_assert_int_eq(other[SIZE - 1], 17);
+    ck_assert_ptr_null(soon__shm_map(fd, 0, SIZE, SOON__SHM_WRITE));
+    ck_assert(mprotect((void *)(uintptr_t)other, SIZE, PROT_READ | PROT_WRITE) < 0);
+    ck_assert(pwrite(fd, "x", 1, 0) < 0 && errno == EPERM);
+    ck_assert(ftruncate(fd, SIZE / 2) < 0 && errno == EPERM);
+    ck_assert(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE) < 0);
+    ck_assert(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) < 0 && errno == EPERM);
+    soon__shm_unmap((void *)(uintptr_t)other, SIZE);
+    soon__shm_unmap(mine, SIZE);
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_full_file_is_frozen)
 {
     int fd = soon__shm_new_open("test", SIZE);
@@ -260,6 +283,7 @@ void add_shm_cases(Suite *suite)
 
     tcase_add_test(tc, its_size_is_for_ever);
     tcase_add_test(tc, it_is_zero_and_shared);
+    tcase_add_test(tc, what_is_sealed_for_others_they_can_only_read);
     tcase_add_test(tc, a_full_file_is_frozen);
     tcase_add_test(tc, a_filled_file_is_frozen_and_has_the_bytes);
     tcase_add_loop_test(tc, what_only_looks_frozen_is_not, 0, 5);

@@ -71,6 +71,11 @@ int soon__shm_seal(int fd)
     return add_seals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
+int soon__shm_seal_for_others(int fd)
+{
+    return add_seals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+}
+
 static int write_all(int fd, const unsigned char *data, size_t len)
 {
     while (len) {

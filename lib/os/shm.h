@@ -18,6 +18,11 @@ int soon__shm_new(const char *name, size_t size);
 /* The same without the seals, for soon__shm_seal() when it is full. */
 int soon__shm_new_open(const char *name, size_t size);
 
+/* Seals a file that is mapped here so that it stays as large as it is, and that
+ * only this mapping can write to it: who else gets it can read it. 0, or a
+ * negative errno. */
+int soon__shm_seal_for_others(int fd);
+
 /* A file with these bytes, sealed as by soon__shm_seal(). It is never mapped on
  * the way: a fork of the program in between would leave a writable mapping in
  * the child, and the file could not be sealed. The descriptor, or a negative
