@@ -130,8 +130,9 @@ struct soon_executor_ops {
      * False: nothing known. */
     bool (*progress)(soon_executor *ex, soon_future *f, uint64_t *done, uint64_t *total);
 
-    /* A value lent with soon_future_lend() is needed no more. Once each, also
-     * long after the executor was shut down; not in a forked child. */
+    /* A value lent with soon_future_lend(), or room for an argument, is needed
+     * no more. Once each, also long after the executor was shut down; not in a
+     * forked child. */
     void (*give_back)(soon_executor *ex, const void *value, size_t len, void *token);
 
     /* Optional. A worker could never find fn: submit fails with -ENOENT. 0 or
@@ -145,7 +146,13 @@ struct soon_executor_ops {
      * program's: callbacks are to run in another one (soon_callbacks_take()). */
     void (*assist)(soon_executor *ex, soon_future *f, soon_ns deadline);
 
-    void (*reserved[4])(void);
+    /* Optional. Where the argument of a task that is about to be submitted is to
+     * lie, len bytes aligned to 16, until the future is done or freed: then
+     * ops->give_back(ex, that, len, *token). NULL: the library keeps it itself.
+     * In a forked child nobody reads it. Not asked for a map's chunk. */
+    void *(*room)(soon_executor *ex, size_t len, void **token);
+
+    void (*reserved[3])(void);
 };
 
 /* What the library should know of an executor. */

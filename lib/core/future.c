@@ -71,10 +71,50 @@ int soon__future_set_arg(soon_future *f, const void *arg, size_t len)
     return 0;
 }
 
+static struct soon__loan arg_loan(const soon_future *f)
+{
+    struct soon__loan loan = {NULL};
+
+    if (f->arg_len == SOON__LENT)
+        memcpy(&loan, f->payload, sizeof loan);
+    return loan;
+}
+
+bool soon__future_place_arg(soon_future *f, const void *arg, size_t len)
+{
+    const struct soon_executor_ops *ops = f->executor->ops;
+    struct soon__loan loan = {.len = len};
+
+    void *room = ops->room ? ops->room(f->executor, len, &loan.token) : NULL;
+    if (!room)
+        return false;
+    memcpy(room, arg, len);
+    loan.value = room;
+    memcpy(f->payload, &loan, sizeof loan);
+    f->arg_len = SOON__LENT;
+    return true;
+}
+
+void soon__future_return_arg(soon_future *f)
+{
+    struct soon__loan loan = arg_loan(f);
+    const void *value = loan.value;
+
+    if (!value || soon__inherited(soon__state(f)))
+        return;
+    loan.value = NULL; /* the length stays, for the figures */
+    memcpy(f->payload, &loan, sizeof loan);
+    f->executor->ops->give_back(f->executor, value, loan.len, loan.token);
+}
+
 const void *soon__future_arg_outside(const soon_future *f, size_t *len)
 {
+    if (f->arg_len == SOON__LENT) {
+        struct soon__loan loan = arg_loan(f);
+        *len = loan.len;
+        return loan.value;
+    }
     struct soon__blob *blob = arg_blob(f);
-
     *len = blob->len;
     return blob->bytes;
 }
@@ -92,7 +132,7 @@ size_t soon__future_outside(const soon_future *f)
     size_t bytes = f->flags & SOON__TIMED ? sizeof(struct soon__extra) : 0;
     struct soon__blob *blob = arg_blob(f);
 
-    return blob ? bytes + sizeof *blob + blob->room : bytes;
+    return bytes + (blob ? sizeof *blob + blob->room : arg_loan(f).len);
 }
 
 struct soon__extra *soon__future_extra(soon_future *f)
@@ -158,6 +198,7 @@ static __attribute__((noinline)) void destroy(soon_future *f)
     if (f->hooks)
         soon__callbacks_abandon(f);
     soon__blob_free(arg_blob(f));
+    soon__future_return_arg(f);
     free_value(f, keeper);
     soon__extra_free(atomic_load_explicit(&f->extra, memory_order_relaxed));
     soon__future_free(f);

@@ -88,7 +88,7 @@ enum {
 enum {
     SOON__PAYLOAD = 48,  /* bytes for argument and result inside the future */
     SOON__OUTSIDE = 255, /* a length that says: in a blob of its own */
-    SOON__LENT = 254,    /* a length that says: where the backend keeps it */
+    SOON__LENT = 254,    /* a length that says: where the backend keeps it; see struct soon__loan */
 };
 
 /* Bytes outside a future: a large argument or result. */
@@ -98,7 +98,8 @@ struct soon__blob {
     _Alignas(16) unsigned char bytes[];
 };
 
-/* A result that stays with the backend until the future is freed. */
+/* A result that stays with the backend until the future is freed, or an
+ * argument that does until it is done. */
 struct soon__loan {
     const void *value;
     size_t len;
@@ -172,7 +173,9 @@ static inline void soon__move(void *to, const void *from, size_t len)
 /* Bytes of payload that the argument takes. */
 static inline size_t soon__arg_room(const soon_future *f)
 {
-    return f->arg_len == SOON__OUTSIDE ? 16 : soon__round16(f->arg_len);
+    return f->arg_len < SOON__LENT    ? soon__round16(f->arg_len)
+           : f->arg_len == SOON__LENT ? soon__round16(sizeof(struct soon__loan))
+                                      : 16;
 }
 
 static inline uint32_t soon__state(const soon_future *f)
@@ -245,12 +248,19 @@ void soon__blob_free(struct soon__blob *blob);
 
 /* Copies the argument in: 0 or -ENOMEM. */
 int soon__future_set_arg(soon_future *f, const void *arg, size_t len);
+
+/* Copies it to where the backend of f keeps it; false: it does not. */
+bool soon__future_place_arg(soon_future *f, const void *arg, size_t len);
+
+/* Gives such an argument back, for who completes f, or as it is freed. */
+void soon__future_return_arg(soon_future *f);
+
 const void *soon__future_arg_outside(const soon_future *f, size_t *len);
 const void *soon__future_value_outside(const soon_future *f, size_t *len);
 
 static inline const void *soon__future_arg(const soon_future *f, size_t *len)
 {
-    if (f->arg_len == SOON__OUTSIDE)
+    if (f->arg_len >= SOON__LENT)
         return soon__future_arg_outside(f, len);
     *len = f->arg_len;
     return *len ? f->payload : NULL;

@@ -56,6 +56,7 @@ static int set_result(soon_future *f, const void *value, size_t len, close_fn *c
         soon__blob_free(blob);
         return error;
     }
+    soon__future_return_arg(f);
     if (len)
         memcpy(blob ? blob->bytes : f->payload + soon__arg_room(f), value, len);
     f->value = blob;
@@ -89,6 +90,7 @@ int soon_future_lend(soon_future *f, const void *value, size_t len, void *token)
         soon__free(loan, sizeof *loan);
         return error;
     }
+    soon__future_return_arg(f);
     f->loan = loan;
     f->value_len = SOON__LENT;
     settle(f, SOON__FINISHED, from);
@@ -107,6 +109,7 @@ static int set_failure(soon_future *f, const soon_error *error, struct soon__ext
         soon__free_string(message);
         return failed;
     }
+    soon__future_return_arg(f);
     if (extra) {
         extra->origin = error->origin;
         extra->signal = error->signal;

@@ -78,6 +78,13 @@ static uint8_t flags_of(const soon_executor *ex, const soon_task *task, unsigned
                      (flags & SOON__IS_CALLBACK ? SOON__CALLBACK : 0));
 }
 
+/* May its argument lie with its backend, until it is done? That of a map's chunk
+ * is read again after that. */
+static bool may_place(const soon_future *f)
+{
+    return (f->flags & (SOON__REMOTE | SOON__BATCH)) == SOON__REMOTE;
+}
+
 int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon_future **out)
 {
     int error = task->timeout ? need_timer(ex) : 0;
@@ -93,7 +100,8 @@ int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon
     if (f->flags & SOON__REMOTE)
         soon_executor_hold(ex); /* until it is freed, which may be below */
     atomic_init(&f->state, SOON_PENDING | ex->core->birthplace << SOON__BIRTHPLACE_SHIFT);
-    error = soon__future_set_arg(f, task->arg, task->arg_len);
+    if (!may_place(f) || !soon__future_place_arg(f, task->arg, task->arg_len))
+        error = soon__future_set_arg(f, task->arg, task->arg_len);
     if (!error && (task->name || task->timeout))
         error = add_extra(f, task);
     if (error) {
