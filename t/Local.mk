@@ -49,6 +49,7 @@ t_programs = \
 	t/test_process_end \
 	t/test_process_payload \
 	t/test_process_lent \
+	t/test_process_store \
 	t/test_process_host \
 	t/test_process_fork \
 	t/test_process_orphans \
@@ -327,6 +328,11 @@ t_test_process_payload_SOURCES = t/test_process_payload.c t/payload.h t/payload.
 t_test_process_payload_CPPFLAGS = $(t_cppflags)
 t_test_process_payload_CFLAGS = $(t_cflags)
 t_test_process_payload_LDADD = $(t_ldadd)
+
+t_test_process_store_SOURCES = t/test_process_store.c t/payload.h t/payload.c
+t_test_process_store_CPPFLAGS = $(t_cppflags)
+t_test_process_store_CFLAGS = $(t_cflags)
+t_test_process_store_LDADD = $(t_ldadd)
 
 t_test_process_lent_SOURCES = t/test_process_lent.c t/payload.h t/payload.c
 t_test_process_lent_CPPFLAGS = $(t_cppflags)

@@ -139,6 +139,9 @@ START_TEST(large_arguments_of_cancelled_tasks_are_given_back)
 
     for (int i = 0; i < 100; i++)
         assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    running = submit_painted(ex, MiB); /* what is kept for large arguments is there then */
+    assert_painted(running, MiB, seed_of(MiB));
+    soon_future_unref(running);
     perch(ex, &hold, &running);
     here = mapping_bytes(getpid());
     descriptors = descriptor_count();
@@ -156,7 +159,7 @@ START_TEST(large_arguments_of_cancelled_tasks_are_given_back)
     while (mapping_bytes(getpid()) > here)
         sched_yield();
     ck_assert_uint_eq(descriptor_count(), descriptors);
-    pool_down(ex, 102 + N);
+    pool_down(ex, 103 + N);
     hold_free(&hold);
 }
 END_TEST

@@ -41,7 +41,9 @@
  *     then looks once more; so does who asks for BEGINS where ENDS was.
  *
  * Arguments longer than ARG_SMALL lie in the argument area, which the host
- * uses as a ring; results longer than VALUE_SMALL in the result area, in runs
+ * uses as a ring, or, long ones, in the pool's store, which no worker can write
+ * to, and whose file goes over the socket with the first task that lies there;
+ * results longer than VALUE_SMALL in the result area, in runs
  * of 64 KiB blocks: the worker takes blocks by setting bits in `blocks`, the
  * host gives them back by clearing them. What is longer than SLAB_MAX, or
  * finds no room there, gets a file of its own, sealed, whose descriptor goes
@@ -74,7 +76,8 @@ enum {
     SOON__BLOCK = 64 << 10,
     SOON__BLOCKS = 64,
     SOON__VALUES_SIZE = SOON__BLOCK * SOON__BLOCKS,
-    SOON__SLAB_MAX = 1 << 20, /* bytes of one payload in an area */
+    SOON__SLAB_MAX = 1 << 20, /* bytes of one payload in an area, or in the store */
+    SOON__STORE_SIZE = 32 << 20,
 };
 
 enum soon__phase {
@@ -96,8 +99,10 @@ enum soon__errand {
 /* Where a payload is. */
 enum soon__where {
     SOON__IN_SLOT,
-    SOON__IN_AREA, /* at an offset there */
-    SOON__IN_FILE, /* over the socket, with its position */
+    SOON__IN_AREA,      /* at an offset there */
+    SOON__IN_FILE,      /* over the socket, with its position */
+    SOON__IN_STORE,     /* an argument alone: at an offset in the pool's store (store.c) */
+    SOON__IN_NEW_STORE, /* likewise, and the store's file comes over the socket */
 };
 
 struct soon__slot {

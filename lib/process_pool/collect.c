@@ -169,6 +169,10 @@ void soon__op_give_back(soon_executor *ex, const void *value, size_t len, void *
     struct file *file = token;
 
     (void)ex;
+    if (*(enum loan_kind *)token == LOAN_STORE) {
+        soon__store_give_back(token, value, len);
+        return;
+    }
     if (*(enum loan_kind *)token == LOAN_FILE) {
         soon__shm_unmap(file->memory, file->len);
         soon__free(file, sizeof *file);

@@ -33,18 +33,23 @@ static bool find_args(const struct seat *seat, size_t len, uint32_t *at, uint32_
     return *end - seat->args_head <= SOON__ARGS_SIZE;
 }
 
-static enum soon__where where_for(size_t len)
+static enum soon__where where_for(const struct pool *pool, const soon_task *task)
 {
+    size_t len = task->arg_len;
+
+    if (soon__store_has(&pool->store, task->arg))
+        return SOON__IN_STORE;
     return len <= SOON__ARG_SMALL  ? SOON__IN_SLOT
            : len <= SOON__SLAB_MAX ? SOON__IN_AREA
                                    : SOON__IN_FILE;
 }
 
-static bool args_fit(const struct seat *seat, size_t len)
+static bool args_fit(const struct seat *seat, const soon_task *task)
 {
     uint32_t at, end;
 
-    return where_for(len) != SOON__IN_AREA || find_args(seat, len, &at, &end);
+    return where_for(seat->pool, task) != SOON__IN_AREA ||
+           find_args(seat, task->arg_len, &at, &end);
 }
 
 static struct seat *new_seat(struct pool *pool)
@@ -71,7 +76,7 @@ static struct seat *seat_for(struct pool *pool, const soon_task *task)
 {
     struct seat *seat = pool->idle;
 
-    if (seat && args_fit(seat, task->arg_len))
+    if (seat && args_fit(seat, task))
         return seat;
     seat = new_seat(pool);
     if (seat || task->timeout)
@@ -79,7 +84,7 @@ static struct seat *seat_for(struct pool *pool, const soon_task *task)
     seat = pool->roomy;
     if (seat && seat->next && seat->next->n_live < seat->n_live)
         seat = seat->next;
-    return seat && args_fit(seat, task->arg_len) ? seat : NULL;
+    return seat && args_fit(seat, task) ? seat : NULL;
 }
 
 static bool can_take(const struct pool *pool)
@@ -97,7 +102,7 @@ static int write_argument(const struct entry *entry, struct segment *segment, co
 
     if (entry->where == SOON__IN_FILE)
         return soon__shm_filled("soon-argument", task->arg, task->arg_len);
-    if (task->arg_len)
+    if (task->arg_len && entry->where != SOON__IN_STORE) /* there it lies already */
         memcpy(entry->where == SOON__IN_SLOT ? slot->arg : segment->args + entry->args_at,
                task->arg, task->arg_len);
     return -1;
@@ -108,14 +113,19 @@ static int write_argument(const struct entry *entry, struct segment *segment, co
 static int send_argument(struct entry *entry, int file)
 {
     struct soon__parcel parcel = {.position = entry->position};
+    struct soon__slot *slot = soon__slot_at(entry);
+    struct seat *seat = entry->seat;
 
-    if (entry->where != SOON__IN_FILE)
+    if (slot->arg_where == SOON__IN_NEW_STORE)
+        file = seat->pool->store.fd;
+    else if (entry->where != SOON__IN_FILE)
         return 0;
     int error =
-        file < 0 ? file
-                 : soon__packet_send(entry->seat->parcels, &parcel, sizeof parcel, &file, 1, false);
+        file < 0 ? file : soon__packet_send(seat->parcels, &parcel, sizeof parcel, &file, 1, false);
     if (error)
-        soon__slot_at(entry)->arg_where = SOON__IN_SLOT;
+        slot->arg_where = SOON__IN_SLOT;
+    else
+        seat->has_store |= slot->arg_where == SOON__IN_NEW_STORE;
     return error;
 }
 
@@ -137,10 +147,12 @@ static struct entry *take_slot(struct seat *seat, enum soon__errand errand, cons
 {
     struct entry *entry = &seat->ring[seat->tail % SOON__RING];
     uint32_t at = 0, end = seat->args_tail;
-    enum soon__where where = where_for(task->arg_len);
+    enum soon__where where = where_for(seat->pool, task);
 
     if (where == SOON__IN_AREA)
         find_args(seat, task->arg_len, &at, &end);
+    if (where == SOON__IN_STORE)
+        at = soon__store_offset(&seat->pool->store, task->arg);
     *entry = (struct entry){.seat = seat,
                             .position = seat->tail++,
                             .deadline = SOON__NEVER,
@@ -151,7 +163,8 @@ static struct entry *take_slot(struct seat *seat, enum soon__errand errand, cons
                             .errand = (uint8_t)errand};
     struct soon__slot *slot = soon__slot_at(entry);
     slot->errand = (uint8_t)errand;
-    slot->arg_where = (uint8_t)where;
+    slot->arg_where =
+        where == SOON__IN_STORE && !seat->has_store ? SOON__IN_NEW_STORE : (uint8_t)where;
     slot->arg_len = task->arg_len;
     slot->arg_at = at;
     slot->manner = (uint16_t)manner;
@@ -271,7 +284,7 @@ static void hand_out(struct seat *seat, soon_future *f, const soon_task *task)
     seat->n_live++;
     seat->n_given++;
     soon__seat_sort(seat);
-    if (task->arg_len > COPY_UNLOCKED) {
+    if (task->arg_len > COPY_UNLOCKED && entry->where != SOON__IN_STORE) {
         if (fill_unlocked(entry, f, task, &file))
             settle(entry, f, file);
         if (file >= 0)
@@ -321,7 +334,7 @@ int soon__give_errand(struct seat *seat, enum soon__errand errand)
                       .arg = pool->init_arg,
                       .arg_len = pool->init_arg_len};
 
-    if (seat->tail - seat->head >= SOON__RING || !args_fit(seat, task.arg_len))
+    if (seat->tail - seat->head >= SOON__RING || !args_fit(seat, &task))
         return -EAGAIN;
     if (!task.fn)
         task.arg_len = 0;

@@ -117,7 +117,8 @@ static void stats(soon_executor *ex, soon_stats *out)
     out->workers_crashed = pool->n_crashed;
     out->workers_replaced = pool->n_replaced;
     out->memory += sizeof *pool + pool->n_seats * sizeof(struct seat) + pool->init_arg_len +
-                   pool->max_workers * sizeof *pool->seats + pool->mapped;
+                   pool->max_workers * sizeof *pool->seats + pool->mapped +
+                   soon__store_memory(&pool->store);
     soon__lock_release(&pool->lock);
 }
 
@@ -217,6 +218,7 @@ static void free_pool(struct pool *pool)
     soon__free(pool->deaths, deaths_kept(pool) * sizeof *pool->deaths);
     soon__free(pool->init_arg, pool->init_arg_len);
     soon__free_string(pool->why);
+    soon__store_close(&pool->store);
     if (pool->start_method != SOON_START_SPAWN)
         soon__functions_free(pool->found);
     soon__own_fd_close(pool->poke_fd);
@@ -254,6 +256,7 @@ static const struct soon_executor_ops ops = {
     .give_back = soon__op_give_back,
     .find = find,
     .assist = soon__op_assist,
+    .room = soon__op_room,
 };
 
 static int stop_workers(soon_executor *ex, int signal)
@@ -422,6 +425,7 @@ int soon_process_pool_new(const soon_process_pool_options *options, soon_executo
         return failed(-ENOMEM, "the pool");
     memset(pool, 0, sizeof *pool);
     pool->poll_fd = pool->poke_fd = -1;
+    pool->store = (struct store){.kind = LOAN_STORE, .fd = -1};
     pool->max_workers = limits.workers;
     take_limits(pool, options);
     int error = take_memory(pool, options);

@@ -4,6 +4,7 @@
  *
  *     pool.c      what the executor's users call, and its options
  *     dispatch.c  tasks from the queue to the workers
+ *     store.c     large arguments, written once for all workers
  *     recall.c    tasks taken back, and what else happens to one that is out
  *     seat.c      a worker's place: taken, given up, free again
  *     collect.c   what workers have finished, checked and handed to futures
@@ -30,8 +31,8 @@
 
 struct pool;
 
-/* What a future's value may be borrowed from. */
-enum loan_kind { LOAN_SEGMENT = 1, LOAN_FILE };
+/* What a future's value may be borrowed from, and where its argument may lie. */
+enum loan_kind { LOAN_SEGMENT = 1, LOAN_FILE, LOAN_STORE };
 
 /* A worker's channel as mapped here. Results that futures borrow keep it
  * beyond the worker's life. */
@@ -52,7 +53,7 @@ struct entry {
     soon_ns deadline;    /* once it is known to have begun; else SOON__NEVER */
     soon_ns timeout;     /* 0: none */
     uint32_t args_end;   /* the argument ring is free up to here when this is over */
-    uint32_t args_at;    /* where in it its argument is, if where says that it is */
+    uint32_t args_at;    /* where in it, or in the store, its argument is, if where says so */
     uint8_t where;       /* enum soon__where, of the argument */
     uint8_t errand;      /* enum soon__errand */
     bool filling;        /* somebody copies its argument, without the lock */
@@ -65,6 +66,18 @@ enum seat_phase {
     SEAT_VACANT,
     SEAT_OPEN,   /* has a worker, or one is being born; takes tasks */
     SEAT_DOOMED, /* its worker is to end, or has been told to finish; takes none */
+};
+
+enum { STORE_WORDS = SOON__STORE_SIZE / SOON__BLOCK / 64 };
+
+/* Where large arguments lie from their submit until they are done (store.c). */
+struct store {
+    enum loan_kind kind;                   /* LOAN_STORE, first. Sync: const */
+    bool tried;                            /* to make it. Sync: pool->lock */
+    int fd;                                /* or -1. Sync: const once base is set */
+    unsigned char *_Atomic base;           /* NULL: there is none. Sync: atomic, set once */
+    _Atomic uint64_t used[STORE_WORDS];    /* a bit for each block. Sync: atomic */
+    _Atomic uint64_t touched[STORE_WORDS]; /* blocks that have memory. Sync: atomic */
 };
 
 /* Why a worker ends, for its task and for the figures. */
@@ -100,6 +113,7 @@ struct seat {
     soon_ns kill_at;     /* when SIGKILL is due, or SOON__NEVER */
     bool finishing;      /* FINISH was handed out */
     bool started;        /* counted in n_started */
+    bool has_store;      /* the store's file is with it, or on its way */
 
     uint32_t head, tail; /* positions: the oldest not collected, the next to hand out */
     unsigned n_live;     /* tasks between them that were not taken back */
@@ -170,6 +184,7 @@ struct pool {
     soon_ns *deaths;     /* the last max_restarts of them, a ring. Sync: lock */
     unsigned next_death; /* Sync: lock */
     size_t mapped;       /* bytes of segments. Sync: lock */
+    struct store store;  /* Sync: see there */
     soon__futex births;  /* Sync: atomic: changes when a start has ended */
 
     soon__lock collecting; /* held by who collects: the monitor while it is awake, or a thread that
@@ -209,6 +224,19 @@ void soon__pump(struct pool *pool);
 /* Hands an errand to a worker. Under the lock. 0; -EAGAIN: no room now;
  * another negative errno: it can't be done. */
 int soon__give_errand(struct seat *seat, enum soon__errand errand);
+
+/* ---- store.c ---- */
+
+/* The operation room. */
+void *soon__op_room(soon_executor *ex, size_t len, void **token);
+
+/* Is this an address in it, and which? */
+bool soon__store_has(const struct store *store, const void *at);
+uint32_t soon__store_offset(const struct store *store, const void *at);
+
+void soon__store_give_back(struct store *store, const void *at, size_t len);
+size_t soon__store_memory(const struct store *store);
+void soon__store_close(struct store *store);
 
 /* ---- recall.c ---- */
 

@@ -276,7 +276,7 @@ int soon__seat_open(struct pool *pool, struct seat **out)
     seat->signal = seat->beyond = 0;
     seat->corrupt = NULL;
     seat->kill_at = SOON__NEVER;
-    seat->finishing = seat->started = false;
+    seat->finishing = seat->started = seat->has_store = false;
     seat->head = seat->tail = 0;
     seat->n_live = seat->n_revoked = seat->n_given = 0;
     seat->pace = PACE_UNKNOWN;

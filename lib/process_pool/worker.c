@@ -160,6 +160,24 @@ static int receive_file(struct soon__post *post, uint32_t position)
     return fd;
 }
 
+static bool comes_with_file(const struct soon__slot *slot)
+{
+    return slot->arg_where == SOON__IN_FILE || slot->arg_where == SOON__IN_NEW_STORE;
+}
+
+/* It comes once. Before its task is taken, so that a worker which has no
+ * descriptor to spare for it can end and leave that task to another. */
+static void get_store(struct soon__post *post, const struct soon__slot *slot, uint32_t position)
+{
+    if (slot->arg_where != SOON__IN_NEW_STORE)
+        return;
+    int fd = receive_file(post, position);
+    if (fd < 0)
+        _exit(SOON__EXIT_LOST);
+    post->store = soon__shm_map(fd, 0, SOON__STORE_SIZE, SOON__SHM_READ);
+    close(fd);
+}
+
 static int get_argument(struct soon__post *post, struct soon__slot *slot, uint32_t position,
                         struct argument *arg)
 {
@@ -168,6 +186,11 @@ static int get_argument(struct soon__post *post, struct soon__slot *slot, uint32
         arg->at = slot->arg;
     if (slot->arg_where == SOON__IN_AREA)
         arg->at = post->args + slot->arg_at;
+    if (slot->arg_where == SOON__IN_STORE || slot->arg_where == SOON__IN_NEW_STORE) {
+        if (!post->store) /* the task has bounded its own address space */
+            return -ENOMEM;
+        arg->at = post->store + slot->arg_at;
+    }
     if (slot->arg_where != SOON__IN_FILE)
         return 0;
     int fd = receive_file(post, position);
@@ -275,8 +298,7 @@ static void look_at_descriptors(const struct worker *w, const struct soon__slot 
     /* relaxed: ring() looks again. */
     uint32_t bell = atomic_load_explicit(&w->post.channel->bell, memory_order_relaxed);
 
-    if ((slot->arg_where == SOON__IN_FILE || bell == SOON__BELL_BEGINS) &&
-        !soon__post_is_whole(&w->post))
+    if ((comes_with_file(slot) || bell == SOON__BELL_BEGINS) && !soon__post_is_whole(&w->post))
         _exit(SOON__EXIT_LOST);
 }
 
@@ -322,6 +344,7 @@ void soon__worker_live(const int fds[3], bool forked)
         if (w.failed)
             decline(&w, slot, position);
         look_at_descriptors(&w, slot);
+        get_store(&w.post, slot, position);
         if (soon__slot_turn(slot, position, SOON__SLOT_TAKEN))
             work(&w, slot, position);
         else

@@ -21,6 +21,7 @@ _Noreturn void soon__worker_live(const int fds[3], bool forked);
 struct soon__post {
     struct soon__channel *channel; /* mapped in full */
     unsigned char *args, *values;  /* the areas */
+    const unsigned char *store;    /* the pool's, once a task needs it, else NULL */
     const volatile bool *mark;     /* that this is the worker: a task that forks may let the child
                                       return, which has all that a worker needs */
     struct soon__kept_fd bell, parcels;

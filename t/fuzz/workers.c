@@ -288,12 +288,17 @@ static void take_parcel(struct fuzz_worker *w)
         close(fd);
 }
 
+static void take_parcel_of(struct fuzz_worker *w, const struct soon__slot *slot)
+{
+    if (slot->arg_where == SOON__IN_FILE || slot->arg_where == SOON__IN_NEW_STORE)
+        take_parcel(w);
+}
+
 static void begin(struct fuzz_worker *w, uint32_t position)
 {
     if (!soon__slot_turn(fuzz_slot(w, position), position, SOON__SLOT_TAKEN))
         return;
-    if (fuzz_slot(w, position)->arg_where == SOON__IN_FILE)
-        take_parcel(w);
+    take_parcel_of(w, fuzz_slot(w, position));
     fuzz_trace("  worker %u begins %u", w->berth.seat, (unsigned)position);
     fuzz_ring(w, SOON__BELL_BEGINS);
 }
@@ -316,8 +321,7 @@ static void pass(struct fuzz_worker *w, uint32_t position)
 {
     struct soon__slot *slot = fuzz_slot(w, position);
 
-    if (slot->arg_where == SOON__IN_FILE)
-        take_parcel(w);
+    take_parcel_of(w, slot);
     atomic_store(&slot->state, soon__slot_state(position, SOON__SLOT_PASSED));
     fuzz_trace("  worker %u passes %u", w->berth.seat, (unsigned)position);
     fuzz_ring(w, SOON__BELL_ENDS);
