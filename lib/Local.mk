@@ -8,6 +8,7 @@ soon_sources = \
 	lib/os/cpus.h \
 	lib/os/event.c \
 	lib/os/event.h \
+	lib/os/fetch.h \
 	lib/os/futex.c \
 	lib/os/futex.h \
 	lib/os/inject.c \

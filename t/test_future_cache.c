@@ -214,6 +214,24 @@ START_TEST(a_fork_leaves_a_depot_that_works)
 }
 END_TEST
 
+/* Nobody who frees a future depends on memory for a magazine. */
+START_TEST(without_memory_for_a_magazine_futures_go_back)
+{
+    bool fired = false;
+
+    make(MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        soon__inject_after(SOON__INJECT_SPARE, 1);
+        soon_future_unref(held[i]);
+        fired = fired || soon__inject_fired(SOON__INJECT_SPARE);
+    }
+    soon__inject_after(SOON__INJECT_SPARE, 0);
+    EXPECT(fired == soon__future_cache_keeps());
+    make(MANY);
+    drop(MANY);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("memory of futures");
@@ -225,6 +243,7 @@ Suite *test_suite(void)
     tcase_add_test(tests, threads_that_end_leave_nothing);
     tcase_add_test(tests, a_flood_is_given_back);
     tcase_add_test(tests, a_kept_one_counts_as_an_allocation_that_may_fail);
+    tcase_add_test(tests, without_memory_for_a_magazine_futures_go_back);
     tcase_add_test(tests, a_fork_leaves_a_depot_that_works);
     suite_add_tcase(suite, tests);
     return suite;

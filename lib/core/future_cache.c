@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-enum { DEPOT_MAX = 256 }; /* magazines; 1.8 MB */
+enum { DEPOT_MAX = 256 }; /* magazines; 1.8 MB of futures */
 
 #ifndef __has_feature
 #define __has_feature(feature) 0
@@ -32,13 +32,12 @@ enum { soon__future_cache_off = false };
 
 /* ---- the depot ----
  *
- * A stack of full magazines. The first future of each leads to the next one
- * by its executor member. */
+ * Full magazines, and empty ones to be filled. */
 
 static struct {
     soon__lock lock;
-    soon_future *magazines; /* Sync: lock */
-    unsigned count;         /* Sync: lock */
+    struct soon__magazine *full, *empty; /* Sync: lock */
+    unsigned n_full, n_empty;            /* Sync: lock */
 } depot;
 
 void soon__depot_fork_prepare(void)
@@ -52,38 +51,44 @@ void soon__depot_fork_release(void)
     soon__lock_release(&depot.lock);
 }
 
-static soon_future *take_magazine(void)
+static struct soon__magazine *take(struct soon__magazine **stack, unsigned *n)
 {
     soon__lock_acquire(&depot.lock);
-    soon_future *magazine = depot.magazines;
+    struct soon__magazine *magazine = *stack;
     if (magazine) {
-        depot.magazines = (soon_future *)magazine->executor;
-        depot.count--;
+        *stack = magazine->next;
+        --*n;
     }
     soon__lock_release(&depot.lock);
     return magazine;
 }
 
-static bool give_magazine(soon_future *magazine)
+static bool give(struct soon__magazine **stack, unsigned *n, struct soon__magazine *magazine)
 {
     soon__lock_acquire(&depot.lock);
-    bool room = depot.count < DEPOT_MAX;
+    bool room = *n < DEPOT_MAX;
     if (room) {
-        magazine->executor = (soon_executor *)depot.magazines;
-        depot.magazines = magazine;
-        depot.count++;
+        magazine->next = *stack;
+        *stack = magazine;
+        ++*n;
     }
     soon__lock_release(&depot.lock);
     return room;
 }
 
-static void free_all(soon_future *f)
+static void give_empty(struct soon__magazine *magazine)
 {
-    while (f) {
-        soon_future *next = f->next;
-        soon__free(f, sizeof *f);
-        f = next;
-    }
+    if (!give(&depot.empty, &depot.n_empty, magazine))
+        soon__free_line(magazine, sizeof *magazine);
+}
+
+static void free_magazine(struct soon__magazine *magazine, unsigned n)
+{
+    if (!magazine)
+        return;
+    while (n)
+        soon__free(magazine->slot[--n], sizeof(soon_future));
+    soon__free_line(magazine, sizeof *magazine);
 }
 
 /* ---- a thread's end ---- */
@@ -97,11 +102,11 @@ static bool has_key;      /* Sync: const after once */
 static void give_back(void *data)
 {
     struct soon__future_cache *cache = data;
-    soon_future *loaded = cache->loaded, *full = cache->full;
+    struct soon__future_cache had = *cache;
 
     *cache = (struct soon__future_cache){.loaded = NULL};
-    free_all(loaded);
-    free_all(full);
+    free_magazine(had.loaded, had.count);
+    free_magazine(had.full, SOON__MAGAZINE);
 }
 
 static void make_key(void)
@@ -120,39 +125,50 @@ static bool get_ready(struct soon__future_cache *cache)
 
 /* ---- the calls ---- */
 
-static void load(struct soon__future_cache *cache, soon_future *magazine)
+/* Loads a full magazine, if there is one. */
+static bool reload(struct soon__future_cache *cache)
 {
-    cache->loaded = magazine;
-    cache->count = magazine ? SOON__MAGAZINE : 0;
-}
+    struct soon__magazine *full = cache->full;
 
-static void reload(struct soon__future_cache *cache)
-{
-    if (cache->full) {
-        load(cache, cache->full);
-        cache->full = NULL;
-    } else if (cache->ready || get_ready(cache)) {
-        load(cache, take_magazine());
-    }
+    if (!full && (cache->ready || get_ready(cache)))
+        full = take(&depot.full, &depot.n_full);
+    cache->full = NULL;
+    if (!full)
+        return false;
+    if (cache->loaded)
+        give_empty(cache->loaded);
+    cache->loaded = full;
+    cache->count = SOON__MAGAZINE;
+    for (int i = 1; i <= SOON__AHEAD; i++)
+        soon__fetch(full->slot[SOON__MAGAZINE - i]);
+    return true;
 }
 
 soon_future *soon__future_alloc_slowly(void)
 {
-    struct soon__future_cache *cache = &soon__self.futures;
+    return reload(&soon__self.futures) ? soon__future_alloc() : soon__alloc(sizeof(soon_future));
+}
 
-    reload(cache);
-    return cache->loaded ? soon__future_alloc() : soon__alloc(sizeof(soon_future));
+static struct soon__magazine *get_empty(void)
+{
+    struct soon__magazine *magazine = take(&depot.empty, &depot.n_empty);
+
+    return magazine ? magazine : soon__alloc_spare(sizeof *magazine);
 }
 
 /* Room for one more in loaded; false: f is to go back to the allocator. */
 static bool make_room(struct soon__future_cache *cache)
 {
-    if (!cache->ready)
-        return get_ready(cache);
-    if (cache->full && !give_magazine(cache->full))
-        free_all(cache->full);
+    if (!cache->ready && !get_ready(cache))
+        return false;
+    struct soon__magazine *empty = get_empty();
+    if (!empty)
+        return false;
+    if (cache->full && !give(&depot.full, &depot.n_full, cache->full))
+        free_magazine(cache->full, SOON__MAGAZINE);
     cache->full = cache->loaded;
-    load(cache, NULL);
+    cache->loaded = empty;
+    cache->count = 0;
     return true;
 }
 

@@ -17,9 +17,19 @@
 
 #include "core/future.h"
 #include "core/thread.h"
+#include "os/fetch.h"
 #include "os/inject.h"
 
-enum { SOON__MAGAZINE = 64 };
+enum {
+    SOON__MAGAZINE = 63,
+    SOON__AHEAD = 3, /* futures between the one that is taken and the one that is fetched */
+};
+
+/* 512 bytes. */
+struct soon__magazine {
+    struct soon__magazine *next;       /* in the depot. Sync: its lock */
+    soon_future *slot[SOON__MAGAZINE]; /* Sync: whose it is */
+};
 
 /* With another magazine, or from the allocator. */
 soon_future *soon__future_alloc_slowly(void);
@@ -29,15 +39,15 @@ void soon__future_free_slowly(soon_future *f);
 static inline soon_future *soon__future_alloc(void)
 {
     struct soon__future_cache *cache = &soon__self.futures;
-    soon_future *f = cache->loaded;
 
-    if (!f)
+    if (!cache->count)
         return soon__future_alloc_slowly();
     if (soon__inject(SOON__INJECT_ALLOC))
         return NULL;
-    cache->loaded = f->next;
-    cache->count--;
-    return f;
+    unsigned at = --cache->count;
+    if (at >= SOON__AHEAD)
+        soon__fetch(cache->loaded->slot[at - SOON__AHEAD]);
+    return cache->loaded->slot[at];
 }
 
 /* f's reference count stays 0 for as long as nobody gets the memory. */
@@ -45,13 +55,10 @@ static inline void soon__future_free(soon_future *f)
 {
     struct soon__future_cache *cache = &soon__self.futures;
 
-    if (!cache->ready || cache->count == SOON__MAGAZINE) {
+    if (!cache->loaded || cache->count == SOON__MAGAZINE)
         soon__future_free_slowly(f);
-        return;
-    }
-    f->next = cache->loaded;
-    cache->loaded = f;
-    cache->count++;
+    else
+        cache->loaded->slot[cache->count++] = f;
 }
 
 #ifdef SOON_INJECT

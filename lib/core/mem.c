@@ -91,6 +91,11 @@ void *soon__alloc_line(size_t size)
     return soon__inject(SOON__INJECT_ALLOC) ? NULL : allocate_line(lines(size));
 }
 
+void *soon__alloc_spare(size_t size)
+{
+    return soon__inject(SOON__INJECT_SPARE) ? NULL : allocate_line(lines(size));
+}
+
 void soon__free_line(void *p, size_t size)
 {
     if (p)

@@ -22,6 +22,9 @@ enum { SOON__LINE = 64 };
 void *soon__alloc_line(size_t size);
 void soon__free_line(void *p, size_t size);
 
+/* The same for who can do without. */
+void *soon__alloc_spare(size_t size);
+
 /* An array of count elements; NULL also when the size overflows. */
 void *soon__alloc_array(size_t count, size_t size);
 

@@ -11,13 +11,14 @@
 
 struct soon__tally;
 struct soon__callback;
+struct soon__magazine;
 
 /* Its magazines, see core/future_cache.h. */
 struct soon__future_cache {
-    soon_future *loaded; /* the one in use, linked by next. Sync: thread-local */
-    unsigned count;      /* futures in loaded. Sync: thread-local */
-    bool ready;        /* everything will be given back when the thread ends. Sync: thread-local */
-    soon_future *full; /* another one, or NULL. Sync: thread-local */
+    struct soon__magazine *loaded; /* the one in use, or NULL. Sync: thread-local */
+    unsigned count;                /* futures in loaded. Sync: thread-local */
+    bool ready; /* everything will be given back when the thread ends. Sync: thread-local */
+    struct soon__magazine *full; /* another one, full, or NULL. Sync: thread-local */
 };
 
 struct soon__thread {

@@ -22,6 +22,7 @@ enum soon__inject_point {
     SOON__INJECT_SIGNALFD,
     SOON__INJECT_SIGNAL, /* to a process elsewhere */
     SOON__INJECT_KILL,   /* a signal to a child */
+    SOON__INJECT_SPARE,  /* memory that is not needed */
     SOON__INJECT_POINTS, /* how many there are */
 };
 
