@@ -50,6 +50,7 @@ soon_sources = \
 	lib/core/callback.h \
 	lib/core/callback_index.c \
 	lib/core/callback_index.h \
+	lib/core/chain.h \
 	lib/core/error.c \
 	lib/core/error.h \
 	lib/core/executor.c \
@@ -59,7 +60,6 @@ soon_sources = \
 	lib/core/future.c \
 	lib/core/future.h \
 	lib/core/imap.c \
-	lib/core/inbox.h \
 	lib/core/future_cache.c \
 	lib/core/future_cache.h \
 	lib/core/last_error.c \
@@ -112,9 +112,12 @@ soon_sources = \
 	lib/process_pool/store.c \
 	lib/process_pool/worker.c \
 	lib/process_pool/worker.h \
+	lib/thread_pool/backlog.c \
+	lib/thread_pool/backlog.h \
 	lib/thread_pool/deque.h \
 	lib/thread_pool/flush.c \
 	lib/thread_pool/idle.c \
+	lib/thread_pool/inbox.h \
 	lib/thread_pool/pool.c \
 	lib/thread_pool/pool.h \
 	lib/thread_pool/schedule.c \

@@ -12,6 +12,7 @@ t_programs = \
 	t/test_future \
 	t/test_future_cache \
 	t/test_patience \
+	t/test_backlog \
 	t/test_result \
 	t/test_callback \
 	t/test_callback_nested \
@@ -108,6 +109,11 @@ t_test_future_SOURCES = t/test_future.c
 t_test_future_CPPFLAGS = $(t_cppflags)
 t_test_future_CFLAGS = $(t_cflags)
 t_test_future_LDADD = $(t_ldadd)
+
+t_test_backlog_SOURCES = t/test_backlog.c
+t_test_backlog_CPPFLAGS = $(t_cppflags)
+t_test_backlog_CFLAGS = $(t_cflags)
+t_test_backlog_LDADD = $(t_ldadd)
 
 t_test_patience_SOURCES = t/test_patience.c
 t_test_patience_CPPFLAGS = $(t_cppflags)

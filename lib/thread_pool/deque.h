@@ -33,6 +33,8 @@
 #include <soon/backend.h>
 #include <stdatomic.h>
 
+#include "os/fetch.h"
+
 #ifndef SOON__DEQUE_SIZE
 #define SOON__DEQUE_SIZE 512 /* the model checker makes do with 2 */
 #endif
@@ -61,16 +63,16 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
     return true;
 }
 
-/* Owner of an empty deque: a whole chain, of at most SIZE, with one store. */
-static inline void soon__deque_push_chain(struct soon__deque *d, soon_future *chain)
+/* Owner of an empty deque: n at once, at most SIZE, with one store. */
+static inline void soon__deque_push_many(struct soon__deque *d, soon_future *const *f, size_t n)
 {
     /* relaxed: the owner's own. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
 
-    for (; chain; chain = soon_future_next(chain), b++)
+    for (size_t i = 0; i < n; i++, b++)
         /* relaxed: published by bottom. That it is empty was seen by a load of
          * top, so that no thief will take what was in the slot. */
-        atomic_store_explicit(&d->slot[b % SOON__DEQUE_SIZE], chain, memory_order_relaxed);
+        atomic_store_explicit(&d->slot[b % SOON__DEQUE_SIZE], f[i], memory_order_relaxed);
     /* seq_cst: as in soon__deque_push(). */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
 }
@@ -128,6 +130,17 @@ static inline int64_t soon__deque_size(const struct soon__deque *d)
     /* relaxed, both: the owner's own, and a hint. */
     return atomic_load_explicit(&d->bottom, memory_order_relaxed) -
            atomic_load_explicit(&d->top, memory_order_relaxed);
+}
+
+/* Owner. Has what is so many behind the oldest fetched, to be run soon. */
+static inline void soon__deque_fetch(const struct soon__deque *d, int64_t behind)
+{
+    /* relaxed, all: the owner wrote the slots itself, and with an old top it
+     * fetches another entry. */
+    int64_t at = atomic_load_explicit(&d->top, memory_order_relaxed) + behind;
+
+    if (at < atomic_load_explicit(&d->bottom, memory_order_relaxed))
+        soon__fetch(atomic_load_explicit(&d->slot[at % SOON__DEQUE_SIZE], memory_order_relaxed));
 }
 
 /* Anybody. Has everything before an index been taken? A snapshot. */

@@ -27,8 +27,9 @@ void soon__forget(struct pool *pool, soon_future *f)
     if (atomic_fetch_add_explicit(&pool->stale, 1, memory_order_relaxed) < SWEEP_MIN)
         return;
     soon__lock_acquire(&pool->lock);
-    if (atomic_load_explicit(&pool->stale, memory_order_relaxed) > pool->queue.count / 2) {
-        swept = soon_task_queue_sweep(&pool->queue);
+    if (atomic_load_explicit(&pool->stale, memory_order_relaxed) >
+        soon__backlog_count(&pool->queue) / 2) {
+        swept = soon__backlog_sweep(&pool->queue);
         soon__count_queue(pool);
         atomic_store_explicit(&pool->stale, 0, memory_order_relaxed);
     }
@@ -42,9 +43,10 @@ void soon__forget(struct pool *pool, soon_future *f)
 
 static soon_future *take_any(struct pool *pool)
 {
+    soon_future *f = NULL;
+
     soon__lock_acquire(&pool->lock);
-    soon__inbox_empty_into(&pool->inbox, &pool->queue);
-    soon_future *f = soon_task_queue_pop(&pool->queue);
+    soon__backlog_take(&pool->queue, &pool->inbox, &f, 1);
     soon__count_queue(pool);
     for (struct worker *w = pool->workers; w && !f; w = w->next) {
         bool again = true;

@@ -65,7 +65,8 @@ static void stats(soon_executor *ex, soon_stats *out)
     out->stolen = pool->n_stolen;
     for (struct worker *w = pool->workers; w; w = w->next)
         out->stolen += atomic_load(&w->stolen);
-    out->memory += sizeof *pool + pool->n_workers * sizeof(struct worker) + pool->init_arg_len;
+    out->memory += soon__backlog_memory(&pool->queue) + sizeof *pool +
+                   pool->n_workers * sizeof(struct worker) + pool->init_arg_len;
     soon__lock_release(&pool->lock);
 }
 
@@ -111,6 +112,7 @@ static void free_pool(struct pool *pool)
     soon__free_string(pool->name);
     soon__free_string(pool->why_broken);
     soon__free(pool->init_arg, pool->init_arg_len);
+    soon__backlog_free(&pool->queue);
     soon__free_line(pool, sizeof *pool);
 }
 
@@ -176,6 +178,7 @@ int soon_thread_pool_new(const soon_thread_pool_options *options, soon_executor 
         return -ENOMEM;
     memset(pool, 0, sizeof *pool);
     atomic_init(&pool->helpers, true);
+    soon__inbox_init(&pool->inbox);
     int error = configure(pool, options);
     if (!error)
         error = soon_executor_init(&pool->ex, &ops,

@@ -10,11 +10,13 @@
 
 #include <soon/backend.h>
 
-#include "core/inbox.h"
+#include "core/chain.h"
 #include "os/lock.h"
 #include "os/spin.h"
 #include "os/thread.h"
+#include "thread_pool/backlog.h"
 #include "thread_pool/deque.h"
+#include "thread_pool/inbox.h"
 
 struct pool;
 
@@ -70,29 +72,29 @@ struct pool {
     _Atomic int ending;  /* enum pool_end */
 
     /* Written by every push from outside. */
-    _Alignas(64) struct soon__inbox inbox; /* newer than the queue. Sync: its own */
+    struct soon__inbox inbox; /* newer than the queue. Sync: its own */
 
     /* Written by who has the lock. */
     _Alignas(64) soon__lock lock;
-    struct soon_task_queue queue; /* Sync: lock */
-    _Atomic size_t stale;         /* about how many in queue are done. Sync: atomic */
-    struct worker *workers;       /* by number. Sync: lock */
-    struct worker *idle;          /* the last to fall idle on top. Sync: lock */
-    bool older_elsewhere;         /* some deque may have entries before its share_end. Sync: lock */
-    unsigned n_workers;           /* threads. Sync: lock */
-    unsigned n_staying;           /* of them, those not about to leave. Sync: lock */
-    unsigned n_blocked;           /* workers that sleep in a wait. Sync: lock */
-    unsigned n_idle;              /* Sync: lock */
-    unsigned n_searching;         /* Sync: lock */
-    bool spinning;                /* a worker spins before it sleeps. Sync: lock */
-    uint64_t n_started;           /* Sync: lock */
-    uint64_t n_stolen;            /* by workers that have left. Sync: lock */
-    _Atomic unsigned flushers;    /* threads in soon__flush(). Sync: atomic */
-    char *why_broken;             /* or NULL. Sync: lock; const once ending is BROKEN */
-    pthread_t last;               /* the last thread to leave, to be joined. Sync: lock */
-    bool has_last;                /* Sync: lock */
-    bool joining;                 /* somebody joins it. Sync: lock */
-    soon__futex gone;             /* Sync: atomic: changes when the last worker has left */
+    struct soon__backlog queue; /* Sync: lock */
+    _Atomic size_t stale;       /* about how many in queue are done. Sync: atomic */
+    struct worker *workers;     /* by number. Sync: lock */
+    struct worker *idle;        /* the last to fall idle on top. Sync: lock */
+    bool older_elsewhere;       /* some deque may have entries before its share_end. Sync: lock */
+    unsigned n_workers;         /* threads. Sync: lock */
+    unsigned n_staying;         /* of them, those not about to leave. Sync: lock */
+    unsigned n_blocked;         /* workers that sleep in a wait. Sync: lock */
+    unsigned n_idle;            /* Sync: lock */
+    unsigned n_searching;       /* Sync: lock */
+    bool spinning;              /* a worker spins before it sleeps. Sync: lock */
+    uint64_t n_started;         /* Sync: lock */
+    uint64_t n_stolen;          /* by workers that have left. Sync: lock */
+    _Atomic unsigned flushers;  /* threads in soon__flush(). Sync: atomic */
+    char *why_broken;           /* or NULL. Sync: lock; const once ending is BROKEN */
+    pthread_t last;             /* the last thread to leave, to be joined. Sync: lock */
+    bool has_last;              /* Sync: lock */
+    bool joining;               /* somebody joins it. Sync: lock */
+    soon__futex gone;           /* Sync: atomic: changes when the last worker has left */
 };
 
 /* How the pool ends, in the order in which one replaces the other. */

@@ -9,8 +9,8 @@
  *                                +--> other workers, oldest first (stealing)
  *
  * The inbox takes one NORMAL task at a time, without the lock, while nobody has
- * to be woken for it. What is in it is newer than the queue, and joins it
- * whenever somebody with the lock looks there.
+ * to be woken for it. What is in it is newer than the queue, and joins it when
+ * the inbox is full and before something else is queued.
  *
  * Order. HIGH and LOW tasks only go through the queue. A worker looks there
  * first while a HIGH is in it, and now and then in any case, so that its own
@@ -27,9 +27,10 @@
  *   workers off their stack and wakes them; the parker has seen the queue
  *   empty under the same lock.
  *
- *   Through a deque or the inbox: the pusher stores bottom, or the inbox's
- *   head, then loads helpers; the parker, under the lock, stores helpers (it is
- *   idle now), then loads the inbox's head and the bottom of every deque. All
+ *   Through a deque or the inbox: the pusher stores bottom, or a slot of
+ *   the inbox, then loads helpers; the parker, under the lock, stores helpers
+ *   (it is idle now), then loads the slot that the inbox is filled at next and
+ *   the bottom of every deque. All
  *   are seq_cst, so one of them sees the other: the pusher takes the lock and
  *   wakes somebody, or the parker goes on looking. The same goes for a worker
  *   that stops searching, that leaves, or that sleeps in a wait: after each of
@@ -48,7 +49,6 @@ enum {
     SHARE_MAX = 32,  /* tasks taken from the queue at a time */
     LOOK_EVERY = 61, /* turns from the deque between looks at the queue */
     AGE = 64,        /* HIGHs in a row that go before a deque */
-    INBOX_MAX = 256, /* tasks that a submitter puts into the inbox before it empties it */
     SPIN_SLICE_NS = 1000,
 };
 
@@ -71,13 +71,13 @@ static void set_hint(atomic_bool *hint, bool value)
 
 void soon__count_queue(struct pool *pool)
 {
-    set_hint(&pool->queued, pool->queue.count);
-    set_hint(&pool->urgent, pool->queue.lane[0].head);
+    set_hint(&pool->queued, soon__backlog_count(&pool->queue));
+    set_hint(&pool->urgent, pool->queue.high.count);
 }
 
 bool soon__has_work(struct pool *pool)
 {
-    if (pool->queue.count || !soon__inbox_empty(&pool->inbox))
+    if (soon__backlog_count(&pool->queue) || !soon__inbox_empty(&pool->inbox))
         return true;
     for (struct worker *w = pool->workers; w; w = w->next)
         if (!soon__deque_empty(&w->deque))
@@ -101,12 +101,11 @@ static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
     int error;
 
     soon__lock_acquire(&pool->lock);
-    if (self && self->pool == pool && self->overflowed)
-        put_deque_first(self);
-    soon__inbox_empty_into(&pool->inbox, &pool->queue);
     switch (atomic_load(&pool->ending)) {
     case POOL_OPEN:
-        error = soon__find_workers(pool, n, &taken);
+        error = soon__backlog_reserve(&pool->queue, SOON__INBOX_SIZE + n);
+        if (!error)
+            error = soon__find_workers(pool, n, &taken);
         break;
     case POOL_BROKEN:
         error = -ENOTRECOVERABLE;
@@ -114,8 +113,12 @@ static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
     default:
         error = -ESHUTDOWN;
     }
-    if (!error)
-        soon_task_queue_push(&pool->queue, chain);
+    if (!error) {
+        if (self && self->pool == pool && self->overflowed)
+            put_deque_first(self);
+        soon__backlog_fetch(&pool->queue, &pool->inbox);
+        soon__backlog_push(&pool->queue, chain);
+    }
     soon__count_queue(pool);
     soon__lock_release(&pool->lock);
     soon__wake(taken);
@@ -145,21 +148,13 @@ static void look_for_helpers(struct pool *pool)
  * takes the lock. */
 static bool schedule_inbox(struct pool *pool, soon_future *f)
 {
-    static _Thread_local unsigned pushed;
-
     /* relaxed, both: hints; what counts is looked at after the push. */
     if (atomic_load_explicit(&pool->helpers, memory_order_relaxed) ||
         atomic_load_explicit(&pool->ending, memory_order_relaxed) != POOL_OPEN)
         return false;
-    soon__inbox_push(&pool->inbox, f);
+    if (!soon__inbox_push(&pool->inbox, f))
+        return false;
     look_for_helpers(pool);
-    /* Who empties a full inbox keeps everybody else from the queue meanwhile. */
-    if (++pushed % INBOX_MAX == 0 && !soon__inbox_empty(&pool->inbox)) {
-        soon__lock_acquire(&pool->lock);
-        soon__inbox_empty_into(&pool->inbox, &pool->queue);
-        soon__count_queue(pool);
-        soon__lock_release(&pool->lock);
-    }
     return true;
 }
 
@@ -214,6 +209,7 @@ static soon_future *take_own(struct worker *self)
         self->overflowed = false;
         return NULL;
     }
+    soon__deque_fetch(&self->deque, 2);
     self->turns++;
     self->passed_over = 0;
     return f;
@@ -237,17 +233,17 @@ static bool should_look_at_queue(struct worker *self)
 static soon_future *take_queued(struct worker *self)
 {
     struct pool *pool = self->pool;
-    size_t share = soon__deque_empty(&self->deque) ? SHARE_MAX : 1;
+    size_t max = soon__deque_empty(&self->deque) ? SHARE_MAX : 1;
+    soon_future *share[SHARE_MAX];
 
-    soon__inbox_empty_into(&pool->inbox, &pool->queue);
-    soon_future *f = soon_task_queue_pop_chain(&pool->queue, share);
-    if (f && soon_future_next(f)) {
-        soon__deque_push_chain(&self->deque, soon_future_next(f));
+    size_t n = soon__backlog_take(&pool->queue, &pool->inbox, share, max);
+    if (n > 1) {
+        soon__deque_push_many(&self->deque, share + 1, n - 1);
         put_deque_first(self);
     }
     self->turns = 0;
     soon__count_queue(pool);
-    return f;
+    return n ? share[0] : NULL;
 }
 
 /* From a deque, what is older than the queue. Under the lock. */

@@ -40,8 +40,9 @@ static void end_if_forked(struct pool *pool)
 static bool has_more(struct worker *self)
 {
     /* relaxed: a hint. */
-    return atomic_load_explicit(&self->pool->queued, memory_order_relaxed) ||
-           soon__deque_size(&self->deque) >= BACKLOG;
+    return soon__deque_size(&self->deque) >= BACKLOG ||
+           atomic_load_explicit(&self->pool->queued, memory_order_relaxed) ||
+           !soon__inbox_empty(&self->pool->inbox);
 }
 
 /* One turn: false if it is to leave. */

@@ -9,6 +9,7 @@ if HAVE_RELACY
 
 t_models = \
 	t/model/deque \
+	t/model/inbox \
 	t/model/parking \
 	t/model/state \
 	t/model/lock \
@@ -27,12 +28,14 @@ t_model_libengine4_la_CPPFLAGS = -DMODEL_THREADS=4 $(AM_CPPFLAGS)
 t_model_libengine4_la_CXXFLAGS = $(t_model_libengine_la_CXXFLAGS)
 
 t_model_shim = t/model/shim/stdatomic.h t/model/model.h t/model/os.c
-t_model_cppflags = -I$(top_srcdir)/t/model/shim -I$(top_srcdir) -DSOON__DEQUE_SIZE=2 -DSPIN_SLICES=1
+t_model_cppflags = -I$(top_srcdir)/t/model/shim -I$(top_srcdir) -DSOON__DEQUE_SIZE=2 -DSPIN_SLICES=1 \
+	-DSOON__INBOX_SIZE=2
 t_model_locks = -I$(top_srcdir)/t/model/locks
 t_model_ldadd = t/model/libengine.la lib/libsoon-test.la
 
 # Sources that do not exist, which make automake link with the C++ compiler.
 nodist_EXTRA_t_model_deque_SOURCES = t/model/c++.cc
+nodist_EXTRA_t_model_inbox_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_parking_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_state_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_lock_SOURCES = t/model/c++.cc
@@ -42,8 +45,13 @@ t_model_deque_SOURCES = $(t_model_shim) t/model/deque.c
 t_model_deque_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_deque_LDADD = $(t_model_ldadd)
 
+t_model_inbox_SOURCES = $(t_model_shim) t/model/inbox.c
+t_model_inbox_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
+t_model_inbox_LDADD = $(t_model_ldadd)
+
 t_model_parking_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/parking.c \
-	lib/thread_pool/schedule.c lib/thread_pool/idle.c lib/thread_pool/flush.c
+	lib/thread_pool/schedule.c lib/thread_pool/idle.c lib/thread_pool/flush.c \
+	lib/thread_pool/backlog.c
 t_model_parking_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_parking_LDADD = $(t_model_ldadd)
 

@@ -77,6 +77,12 @@ soon_future *soon_future_next(const soon_future *f)
     return f->next;
 }
 
+/* Of a sweep, which takes more tasks than there are here. */
+bool soon_future_unclaimed(const soon_future *f)
+{
+    return atomic_load(&state[number_of(f)]) == PENDING;
+}
+
 /* By a submitter that finds no worker awake, as none can be started. */
 bool soon_future_run(soon_future *f)
 {
@@ -129,7 +135,11 @@ static void bind_worker(struct worker *w)
 
 static void bind_pool(void)
 {
-    MODEL_BIND(pool.inbox.newest, "inbox");
+    MODEL_BIND(pool.inbox.hint, "hint");
+    MODEL_BIND(pool.inbox.seen, "seen");
+    MODEL_BIND(pool.inbox.head, "head");
+    for (int i = 0; i < SOON__INBOX_SIZE; i++)
+        MODEL_BIND(pool.inbox.slot[i], "inbox");
     MODEL_BIND(pool.queued, "queued");
     MODEL_BIND(pool.urgent, "urgent");
     MODEL_BIND(pool.stale, "stale");
@@ -143,7 +153,9 @@ static void bind_pool(void)
 
 static void start(unsigned n_workers, unsigned n_tasks)
 {
+    soon__backlog_free(&pool.queue); /* of the run before */
     memset(&pool, 0, sizeof pool);
+    soon__inbox_init(&pool.inbox);
     memset(workers, 0, sizeof workers);
     memset(tasks, 0, sizeof tasks);
     pool.max_workers = pool.min_workers = pool.n_workers = n_workers;
@@ -385,8 +397,7 @@ static const struct model_mutant two_mutants[] = {
 
 static const struct model_mutant outside_mutants[] = {
     {"soon__inbox_push", "inbox", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon__inbox_empty_into", "inbox", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon__inbox_empty_into", "inbox", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__inbox_take", "inbox", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
 };
 

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What waits for a worker of a pool: order, ageing, memory.
+ */
+#include "support.h"
+
+#include "core/future.h"
+#include "os/inject.h"
+#include "thread_pool/backlog.h"
+
+enum { MANY = 5000, SHARE = 32, AGE = 64 };
+
+static struct soon__backlog backlog;
+static struct soon__inbox inbox;
+static soon_future *made[MANY];
+static size_t n_made;
+
+static void begin(void)
+{
+    backlog = (struct soon__backlog){.first = NULL};
+    soon__inbox_init(&inbox);
+    n_made = 0;
+}
+
+static void end(void)
+{
+    soon__backlog_free(&backlog);
+    while (n_made)
+        soon_future_unref(made[--n_made]);
+}
+
+static soon_future *make(int priority)
+{
+    soon_future *f = promise();
+
+    f->priority = (int8_t)priority;
+    return made[n_made++] = f;
+}
+
+static soon_future *push(int priority)
+{
+    soon_future *f = make(priority);
+
+    EXPECT(soon__backlog_reserve(&backlog, 1) == 0);
+    soon__backlog_push(&backlog, f);
+    return f;
+}
+
+static soon_future *take(void)
+{
+    soon_future *f = NULL;
+
+    EXPECT(soon__backlog_take(&backlog, &inbox, &f, 1) == (f != NULL));
+    return f;
+}
+
+START_TEST(nothing_comes_out_of_nothing)
+{
+    begin();
+    ck_assert_ptr_null(take());
+    ck_assert_uint_eq(soon__backlog_count(&backlog), 0);
+    end();
+}
+END_TEST
+
+/* Over many blocks, in shares of every size, while more comes in. */
+START_TEST(the_order_is_kept)
+{
+    soon_future *share[SHARE];
+    size_t out = 0;
+
+    begin();
+    for (size_t size = 1; out < MANY; size = size % SHARE + 1) {
+        for (size_t i = 0; i < 2 * size && n_made < MANY; i++)
+            push(SOON_PRIORITY_NORMAL);
+        size_t n = soon__backlog_take(&backlog, &inbox, share, size);
+        EXPECT(n == size || n == MANY - out);
+        for (size_t i = 0; i < n; i++)
+            EXPECT(share[i] == made[out++]);
+        EXPECT(soon__backlog_count(&backlog) == n_made - out);
+    }
+    ck_assert_ptr_null(take());
+    end();
+}
+END_TEST
+
+START_TEST(what_is_in_the_inbox_is_newer)
+{
+    soon_future *share[SHARE];
+
+    begin();
+    push(SOON_PRIORITY_NORMAL);
+    ck_assert(soon__inbox_push(&inbox, make(SOON_PRIORITY_NORMAL)));
+    ck_assert_uint_eq(soon__backlog_take(&backlog, &inbox, share, SHARE), 2);
+    ck_assert(share[0] == made[0] && share[1] == made[1]);
+    ck_assert(soon__inbox_push(&inbox, make(SOON_PRIORITY_NORMAL)));
+    assert_ok(soon__backlog_reserve(&backlog, SOON__INBOX_SIZE));
+    soon__backlog_fetch(&backlog, &inbox);
+    push(SOON_PRIORITY_NORMAL);
+    ck_assert_uint_eq(soon__backlog_take(&backlog, &inbox, share, SHARE), 2);
+    ck_assert(share[0] == made[2] && share[1] == made[3]);
+    end();
+}
+END_TEST
+
+START_TEST(an_inbox_is_full_and_then_has_room_again)
+{
+    begin();
+    for (int round = 0; round < 3; round++) {
+        size_t first = n_made;
+        for (int i = 0; i < SOON__INBOX_SIZE; i++)
+            EXPECT(soon__inbox_push(&inbox, make(SOON_PRIORITY_NORMAL)));
+        EXPECT(!soon__inbox_push(&inbox, made[0]));
+        for (int i = 0; i < SOON__INBOX_SIZE; i++)
+            EXPECT(soon__inbox_take(&inbox) == made[first + (size_t)i]);
+        EXPECT(soon__inbox_empty(&inbox) && !soon__inbox_take(&inbox));
+    }
+    end();
+}
+END_TEST
+
+START_TEST(higher_priority_goes_first)
+{
+    begin();
+    soon_future *low = push(SOON_PRIORITY_LOW), *normal = push(SOON_PRIORITY_NORMAL);
+    soon_future *high = push(SOON_PRIORITY_HIGH);
+    ck_assert_ptr_eq(take(), high);
+    ck_assert_ptr_eq(take(), normal);
+    ck_assert_ptr_eq(take(), low);
+    end();
+}
+END_TEST
+
+/* A lane that is passed over gets a turn in AGE + 1, also behind shares, and
+ * also if what is passed over is in the inbox. */
+START_TEST(lower_priority_gets_a_turn)
+{
+    soon_future *share[SHARE];
+    size_t before = 0;
+
+    begin();
+    for (int i = 0; i < 10 * AGE; i++)
+        push(SOON_PRIORITY_HIGH);
+    ck_assert(soon__inbox_push(&inbox, make(SOON_PRIORITY_NORMAL)));
+    for (; take()->priority == SOON_PRIORITY_HIGH; before++)
+        ;
+    ck_assert_uint_eq(before, AGE);
+    while (take())
+        ;
+    soon_future *low = push(SOON_PRIORITY_LOW);
+    for (int i = 0; i < 10 * AGE; i++)
+        push(SOON_PRIORITY_NORMAL);
+    for (before = 0; soon__backlog_take(&backlog, &inbox, share, SHARE) && share[0] != low;)
+        before += SHARE;
+    ck_assert_uint_le(before, AGE + SHARE);
+    end();
+}
+END_TEST
+
+START_TEST(a_sweep_leaves_what_is_pending)
+{
+    static const int priorities[] = {SOON_PRIORITY_NORMAL, SOON_PRIORITY_NORMAL, SOON_PRIORITY_HIGH,
+                                     SOON_PRIORITY_NORMAL, SOON_PRIORITY_LOW};
+    size_t swept = 0, left = 0;
+
+    begin();
+    for (size_t i = 0; i < MANY; i++)
+        push(priorities[i % 5]);
+    for (size_t i = 0; i < 100; i++) /* the first block has been begun */
+        EXPECT(take());
+    for (size_t i = 0; i < MANY; i++)
+        if (i % 7 < 5)
+            soon_future_cancel(made[i]);
+    size_t count = soon__backlog_count(&backlog);
+    for (soon_future *f = soon__backlog_sweep(&backlog); f; f = soon_future_next(f), swept++)
+        EXPECT(soon_future_cancelled(f));
+    ck_assert_uint_gt(swept, MANY / 2);
+    ck_assert_uint_eq(soon__backlog_count(&backlog), count - swept);
+    soon_future *last[3] = {NULL};
+    for (soon_future *f; (f = take()); left++) {
+        EXPECT(!soon_future_cancelled(f));
+        soon_future **before = &last[f->priority + 1];
+        for (size_t i = 0; *before && made[i] != *before; i++)
+            EXPECT(made[i] != f); /* in order */
+        *before = f;
+    }
+    ck_assert_uint_eq(left, count - swept);
+    end();
+}
+END_TEST
+
+START_TEST(an_empty_one_keeps_little_memory)
+{
+    begin();
+    for (size_t i = 0; i < MANY; i++)
+        push(SOON_PRIORITY_NORMAL);
+    ck_assert_uint_ge(soon__backlog_memory(&backlog), MANY * sizeof(void *));
+    while (take())
+        ;
+    ck_assert_uint_le(soon__backlog_memory(&backlog), 4 * 4096);
+    end();
+}
+END_TEST
+
+START_TEST(without_memory_nothing_changes)
+{
+    begin();
+    soon_future *f = push(SOON_PRIORITY_NORMAL);
+    soon__inject_after(SOON__INJECT_ALLOC, 2);
+    int error = soon__backlog_reserve(&backlog, MANY);
+    soon__inject_after(SOON__INJECT_ALLOC, 0);
+    ck_assert_int_eq(error, -ENOMEM);
+    ck_assert_ptr_eq(take(), f);
+    end();
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("backlog");
+    TCase *tests = test_case(suite, "backlog");
+
+    tcase_add_test(tests, nothing_comes_out_of_nothing);
+    tcase_add_test(tests, the_order_is_kept);
+    tcase_add_test(tests, what_is_in_the_inbox_is_newer);
+    tcase_add_test(tests, an_inbox_is_full_and_then_has_room_again);
+    tcase_add_test(tests, higher_priority_goes_first);
+    tcase_add_test(tests, lower_priority_gets_a_turn);
+    tcase_add_test(tests, a_sweep_leaves_what_is_pending);
+    tcase_add_test(tests, an_empty_one_keeps_little_memory);
+    tcase_add_test(tests, without_memory_nothing_changes);
+    return suite;
+}
