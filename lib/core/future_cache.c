@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-enum { DEPOT_MAX = 256 }; /* magazines; 1.8 MB of futures */
+enum { DEPOT_MAX = 2048 }; /* magazines; 14 MiB of futures */
 
 #ifndef __has_feature
 #define __has_feature(feature) 0
