@@ -95,7 +95,7 @@ static void put_deque_first(struct worker *self)
     self->pool->older_elsewhere = true;
 }
 
-static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
+static __attribute__((noinline)) int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
 {
     struct worker *self = soon__this_worker, *taken = NULL;
     int error;
@@ -125,17 +125,10 @@ static int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
     return error;
 }
 
-/* After something went into a deque or the inbox. */
-static void look_for_helpers(struct pool *pool)
+static __attribute__((noinline)) void find_helper(struct pool *pool)
 {
     struct worker *taken = NULL;
 
-    /* seq_cst, both: see the head of the file; and against an end that begins
-     * now: soon__flush() empties inbox and deques after it has set ending. */
-    if (atomic_load(&pool->ending) >= POOL_CANCELLING)
-        soon__flush(pool);
-    if (!atomic_load(&pool->helpers))
-        return;
     soon__lock_acquire(&pool->lock);
     bool alone = soon__find_workers(pool, 1, &taken) != 0 && soon__awake(pool) == 0;
     soon__lock_release(&pool->lock);
@@ -144,9 +137,20 @@ static void look_for_helpers(struct pool *pool)
         soon__run_rest(pool);
 }
 
+/* After something went into a deque or the inbox. */
+static inline void look_for_helpers(struct pool *pool)
+{
+    /* seq_cst, both: see the head of the file; and against an end that begins
+     * now: soon__flush() empties inbox and deques after it has set ending. */
+    if (atomic_load(&pool->ending) >= POOL_CANCELLING)
+        soon__flush(pool);
+    if (atomic_load(&pool->helpers))
+        find_helper(pool);
+}
+
 /* From outside, while enough workers are awake: without the lock. False: it
  * takes the lock. */
-static bool schedule_inbox(struct pool *pool, soon_future *f)
+static __attribute__((noinline)) bool schedule_inbox(struct pool *pool, soon_future *f)
 {
     /* relaxed, both: hints; what counts is looked at after the push. */
     if (atomic_load_explicit(&pool->helpers, memory_order_relaxed) ||
