@@ -16,7 +16,15 @@ bench_harness = \
 	bench/throughput.c \
 	bench/workloads.h
 
-bench_libsoon_SOURCES = bench/libsoon.c bench/libsoon.h bench/libsoon_process.c $(bench_harness)
+bench_libsoon_SOURCES = \
+	bench/libsoon.c \
+	bench/libsoon.h \
+	bench/libsoon_process.c \
+	bench/machine.c \
+	bench/machine.h \
+	bench/machine_fork.c \
+	bench/machine_system.c \
+	$(bench_harness)
 bench_libsoon_CPPFLAGS = -I$(top_srcdir)/include -D_GNU_SOURCE $(SOON_CPPFLAGS)
 bench_libsoon_LDADD = lib/libsoon.la -lm
 

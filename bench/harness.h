@@ -73,8 +73,8 @@ struct bench_peer {
     void (*cancel)(void *pool, size_t n);
     void (*drop)(void *pool, size_t n, bool cancelled);
 
-    /* Further ones, the last one's name NULL; or NULL. */
-    const struct bench_workload *more;
+    /* Lists of further ones, in each the last one's name NULL. */
+    const struct bench_workload *more[4];
 };
 
 struct bench_workload {

@@ -4,6 +4,7 @@
  * libsoon_process.c.
  */
 #include "libsoon.h"
+#include "machine.h"
 
 #include <soon.h>
 #include <stdlib.h>
@@ -309,7 +310,8 @@ int main(int argc, char **argv)
         .hold = hold,
         .cancel = cancel,
         .drop = drop,
-        .more = libsoon_process_workloads,
+        .more = {machine_workloads, machine_fork_workloads, machine_system_workloads,
+                 libsoon_process_workloads},
     };
 
     bench_check(soon_init(argc, argv), "soon_init");

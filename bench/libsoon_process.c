@@ -4,17 +4,13 @@
  * reach with nothing but a futex between them: the machine's own limit.
  */
 #include "libsoon.h"
+#include "machine.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <soon.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,16 +62,6 @@ static int meet(soon_call *call, const void *arg, size_t arg_len)
 
 /* ---- round trips ---- */
 
-static void report_trips(const char *name, double *us, size_t n)
-{
-    char row[100];
-
-    snprintf(row, sizeof row, "%s p50", name);
-    bench_row(row, bench_quantile(us, n, 0.5), "us", "tasks=%zu", n);
-    snprintf(row, sizeof row, "%s p99", name);
-    bench_row(row, bench_quantile(us, n, 0.99), "us", "tasks=%zu", n);
-}
-
 static double *room_for(size_t n)
 {
     return bench_room(n * sizeof(double));
@@ -96,70 +82,15 @@ static double *round_trips(soon_executor *ex, size_t n)
     return us;
 }
 
-enum { OURS, THEIRS, OVER };
-
-struct court {
-    _Atomic uint32_t ball; /* whose turn it is */
-    bool spin;
-};
-
-/* False once it is over. */
-static bool await_ball(struct court *court, uint32_t mine)
-{
-    uint32_t ball;
-
-    while ((ball = atomic_load(&court->ball)) != mine && ball != OVER)
-        if (!court->spin)
-            syscall(SYS_futex, &court->ball, FUTEX_WAIT, ball, NULL, NULL, 0);
-    return ball != OVER;
-}
-
-static void play(struct court *court, uint32_t next)
-{
-    atomic_store(&court->ball, next);
-    if (!court->spin)
-        syscall(SYS_futex, &court->ball, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-
-/* Two processes and one word, which is OVER at the end. */
-static void measure_limit(const char *name, bool spin)
-{
-    size_t most = bench_size(5000), n = 0;
-    double *us = room_for(most), end;
-    struct court *court =
-        mmap(NULL, sizeof *court, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    bench_check(court == MAP_FAILED ? errno : 0, "mmap");
-    court->spin = spin;
-    pid_t child = fork();
-    bench_check(child < 0 ? errno : 0, "fork");
-    if (child == 0) {
-        while (await_ball(court, THEIRS))
-            play(court, OURS);
-        _exit(0);
-    }
-    end = bench_now() + bench_seconds();
-    for (; n < most && (n == 0 || bench_now() < end); n++) {
-        uint64_t begin = bench_ns();
-        play(court, THEIRS);
-        await_ball(court, OURS);
-        us[n] = (double)(bench_ns() - begin) / 1e3;
-    }
-    play(court, OVER);
-    waitpid(child, NULL, 0);
-    munmap(court, sizeof *court);
-    report_trips(name, us, n);
-}
-
 static void run_round_trip(const struct bench_peer *peer)
 {
     size_t n = bench_size(5000);
 
     (void)peer;
-    measure_limit("limit of processes: futex, asleep,", false);
-    measure_limit("limit of processes: spinning,", true);
+    machine_run_court("limit of processes: futex, asleep,", true, false);
+    machine_run_court("limit of processes: spinning,", true, true);
     soon_executor *ex = open_processes(BENCH_WORKERS);
-    report_trips("process pool: round trip", round_trips(ex, n), n);
+    machine_report_trips("process pool: round trip", round_trips(ex, n), n);
     close_processes(ex);
 }
 

@@ -61,8 +61,9 @@ static size_t find_workloads(const struct bench_peer *peer, struct bench_workloa
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         if (choices[i].there)
             list[n++] = choices[i].workload;
-    for (const struct bench_workload *w = peer->more; w && w->name; w++)
-        list[n++] = *w;
+    for (size_t i = 0; i < sizeof peer->more / sizeof *peer->more; i++)
+        for (const struct bench_workload *w = peer->more[i]; w && w->name; w++)
+            list[n++] = *w;
     return n;
 }
 

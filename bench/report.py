@@ -55,9 +55,9 @@ def number(value):
     return f"{value:.{max(0, digits + 1 - len(str(int(abs(value)))))}f}"
 
 
-def table(figures, rows, programs):
+def table(figures, rows, programs, title=LIBSOON):
     programs = [p for p in programs if any(figures.get(row, p) is not None for row in rows)]
-    lines = [["", "", LIBSOON, "(spread)", *[SHORT[p] for p in programs]]]
+    lines = [["", "", title, "(spread)", *[SHORT[p] for p in programs]]]
     for row in rows:
         entry = figures.entries.get((row, LIBSOON))
         spread = "" if entry is None else f"({number(entry['min'])} to {number(entry['max'])})"
@@ -182,7 +182,8 @@ def show(document):
     peers = [p for p in figures.programs if p in SHORT]
     simple = [row for row in figures.rows if ": " not in row or row.startswith("idle")]
     grown = ("growth", "workers", "process workers", "process growth")
-    processes = [row for row in figures.rows if row not in simple
+    measured_limits = [row for row in figures.rows if row.startswith("limit")]
+    processes = [row for row in figures.rows if row not in [*simple, *measured_limits]
                  and row.split(":")[0] not in grown]
 
     if document["quick"]:
@@ -192,6 +193,9 @@ def show(document):
     if processes:
         print("\nProcess pools of 2 workers\n")
         table(figures, processes, peers)
+    if measured_limits:
+        print("\nLimits of the machine\n")
+        table(figures, measured_limits, [], "machine")
     matrix(figures, "growth", "Cost of a task in ns, of 10^3 to 10^7 at once")
     matrix(figures, "workers", "More workers than CPUs")
     matrix(figures, "process growth", "Process pool: cost of a task in ns, of 10^3 to 10^6 at once")
