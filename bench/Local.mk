@@ -38,6 +38,7 @@ bench_charts = \
 EXTRA_DIST += \
 	bench/README.md \
 	bench/charts.py \
+	bench/limits.py \
 	bench/peers/Bench.java \
 	bench/peers/apr.c \
 	bench/peers/asio.cc \

@@ -2,6 +2,8 @@
 """The table of all figures, and what was aimed at beside what was reached."""
 import json
 
+import limits
+
 LIBSOON = "libsoon"
 C_PEERS = ["oneTBB", "Boost.Asio", "GLib", "libuv", "APR"]
 SHORT = {"oneTBB": "oneTBB", "Boost.Asio": "Asio", "GLib": "GLib", "libuv": "libuv", "APR": "APR",
@@ -89,52 +91,47 @@ def matrix(figures, prefix, title):
 
 # ---- goals ----
 
+# Each is a row and a function of the figures, which gives the goal in words, the
+# figure aimed at (None if there is nothing to compare with), and whether more
+# is better.
+
 def at_least(row, limit):
-    def judge(figures):
-        value = figures.get(row)
-        return value, f"at least {limit:g} {figures.unit(row)}", value >= limit
-    return row, judge
+    return row, lambda figures: (f"at least {limit:g} {figures.unit(row)}", limit, True)
 
 
-def at_most(row, limit, note=""):
-    def judge(figures):
-        value = figures.get(row)
-        return value, f"at most {limit:g} {figures.unit(row)}{note}", value <= limit
-    return row, judge
+def at_most(row, limit):
+    return row, lambda figures: (f"at most {limit:g} {figures.unit(row)}", limit, False)
 
 
 def times_the_best(row, factor, programs):
-    def judge(figures):
-        value, best = figures.get(row), figures.best(row, programs)
+    def aim(figures):
+        best = figures.best(row, programs)
         if best is None:
-            return value, "no peer to compare with", None
-        return (value, f"at least {factor:g} x {number(best[0])}, the best peer's ({best[1]})",
-                value >= factor * best[0])
-    return row, judge
+            return "no peer to compare with", None, True
+        return (f"at least {factor:g} x {number(best[0])}, the best peer's ({best[1]})",
+                factor * best[0], True)
+    return row, aim
 
 
 def part_of_the_best(row, factor, programs):
-    def judge(figures):
-        value, best = figures.get(row), figures.best(row, programs, lowest=True)
+    def aim(figures):
+        best = figures.best(row, programs, lowest=True)
         if best is None:
-            return value, "no peer to compare with", None
-        return (value, f"at most {factor:g} x {number(best[0])}, the best C or C++ peer's "
-                f"({best[1]})", value <= factor * best[0])
-    return row, judge
+            return "no peer to compare with", None, False
+        return (f"at most {factor:g} x {number(best[0])}, the best C or C++ peer's ({best[1]})",
+                factor * best[0], False)
+    return row, aim
 
 
 def beside(row, factor, other, what):
     """At most factor times another figure of libsoon's program, or if negative at least."""
-    def judge(figures):
-        value, reference = figures.get(row), figures.get(other)
+    def aim(figures):
+        reference = figures.get(other)
         if reference is None:
-            return value, f"nothing to compare with: {other}", None
-        if factor < 0:
-            return (value, f"at least {-factor:g} x {number(reference)}, {what}",
-                    value >= -factor * reference)
-        return (value, f"at most {factor:g} x {number(reference)}, {what}",
-                value <= factor * reference)
-    return row, judge
+            return f"nothing to compare with: {other}", None, factor < 0
+        return (f"{'at least' if factor < 0 else 'at most'} {abs(factor):g} x "
+                f"{number(reference)}, {what}", abs(factor) * reference, factor < 0)
+    return row, aim
 
 
 PEERS = [name for name in SHORT if name != "libgomp"]
@@ -169,12 +166,19 @@ GOALS = [
 
 def goals(figures):
     print("\nGoals\n")
-    for row, judge in GOALS:
-        if figures.get(row) is None:
+    explained = set()
+    for row, aim in GOALS:
+        value = figures.get(row)
+        if value is None:
             continue
-        value, text, met = judge(figures)
+        text, target, more = aim(figures)
+        met = None if target is None else value >= target if more else value <= target
         verdict = {True: "met", False: "MISSED", None: "?"}[met]
         print(f"{verdict.ljust(6)}  {row}: {number(value)}; {text}")
+        if met is False:
+            for line in limits.explain(figures, row, target, number, row not in explained):
+                print(f"        {line}")
+            explained.add(row)
 
 
 def show(document):
