@@ -110,6 +110,7 @@ soon_sources = \
 	lib/process_pool/spawn.c \
 	lib/process_pool/spawn.h \
 	lib/process_pool/store.c \
+	lib/process_pool/stuck.c \
 	lib/process_pool/worker.c \
 	lib/process_pool/worker.h \
 	lib/thread_pool/backlog.c \

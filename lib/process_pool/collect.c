@@ -370,6 +370,7 @@ static void pace(struct seat *seat, struct entry *entry)
 
     if (spent > INT64_MAX / 8)
         spent = INT64_MAX / 8;
+    seat->proven = seat->pool->trust;
     seat->pace = seat->pace == PACE_UNKNOWN ? spent : (3 * seat->pace + spent) / 4;
 }
 
@@ -383,6 +384,7 @@ static unsigned clear(struct seat *seat, unsigned n, soon_future **done)
         struct entry *entry = soon__entry_at(seat, seat->head);
         if (entry->errand == SOON__ERRAND_TASK && !entry->revoked)
             pace(seat, entry);
+        soon__seat_moved(seat);
         seat->n_revoked -= entry->revoked;
         if (entry->future)
             done[n_done++] = entry->future;
@@ -428,6 +430,8 @@ bool soon__collect_seat(struct seat *seat)
     }
     soon__lock_acquire(&pool->lock);
     unsigned n_done = clear(seat, n_good, done);
+    if (n_done && soon__seat_is_trusted(seat))
+        pool->quick = pool->moved = true;
     for (uint32_t p = seat->head; p != head + n; p++) { /* the worker's death will see to them */
         soon__entry_at(seat, p)->over = false;
         seat->n_live += soon__entry_at(seat, p)->future != NULL;

@@ -70,12 +70,46 @@ static struct seat *new_seat(struct pool *pool)
     return seat;
 }
 
+/* The pool had nothing to do: what tasks were like before says nothing about
+ * those that come now, which are handed to a worker each. */
+static void begin_anew(struct pool *pool)
+{
+    pool->quick = false;
+    pool->trust++;
+}
+
+/* Do as many workers as there are CPUs end a task sooner than another would be
+ * awake? One that is still to be started is started all the same. */
+static bool leaves_asleep(const struct pool *pool, const soon_task *task)
+{
+    return pool->quick && pool->n_quick >= pool->cpus && pool->n_workers == pool->max_workers &&
+           !task->timeout;
+}
+
+/* The task waits for one of these workers, with it or in the queue (NULL). */
+static struct seat *awake_seat_for(struct pool *pool, const soon_task *task)
+{
+    enum { LOOKED_AT = 3 };
+    struct seat *best = NULL, *seat = pool->roomy;
+
+    for (int i = 0; i < LOOKED_AT && seat; i++, seat = seat->next)
+        if (soon__seat_is_trusted(seat) && args_fit(seat, task) &&
+            (!best || seat->n_live < best->n_live))
+            best = seat;
+    soon__mind_waiting(pool);
+    return best;
+}
+
 /* A task with a timeout is handed to an idle worker only: its time is short
  * enough to be measured from then. */
 static struct seat *seat_for(struct pool *pool, const soon_task *task)
 {
     struct seat *seat = pool->idle;
 
+    if (pool->n_idle == pool->n_workers)
+        begin_anew(pool);
+    if (seat && leaves_asleep(pool, task))
+        return awake_seat_for(pool, task);
     if (seat && args_fit(seat, task))
         return seat;
     seat = new_seat(pool);

@@ -21,11 +21,6 @@
 #include <errno.h>
 #include <string.h>
 
-enum {
-    STUCK_NS = 200000,
-    HELD_UP_NS = 50000000, /* before another worker is started because of it */
-};
-
 static const soon_ns tick = SOON_MS(100);
 
 /* ---- being told ---- */
@@ -43,15 +38,6 @@ void soon__monitor_by(struct pool *pool, soon_ns when)
 
 /* ---- time ---- */
 
-/* The task that a worker runs, or will run next. */
-static struct entry *current(struct seat *seat)
-{
-    for (uint32_t p = seat->head; p != seat->tail; p++)
-        if (soon__entry_at(seat, p)->future)
-            return soon__entry_at(seat, p);
-    return NULL;
-}
-
 /* A worker that has done this one is past all before it, of which the first can
  * then be collected. */
 static void check_order(struct seat *seat, const struct entry *entry)
@@ -64,7 +50,7 @@ static void check_order(struct seat *seat, const struct entry *entry)
 
 static void check_timeout(struct seat *seat, soon_ns now)
 {
-    struct entry *entry = current(seat);
+    struct entry *entry = soon__current(seat);
 
     if (!entry || !entry->timeout || seat->phase != SEAT_OPEN)
         return;
@@ -87,68 +73,6 @@ static void check_kill(struct seat *seat, soon_ns now)
         return;
     seat->kill_at = SOON__NEVER;
     soon__seat_doom(seat, seat->reason, SIGKILL);
-}
-
-/* A worker that is being born, or prepares itself, is not stuck: another one
- * that is started instead would not be sooner. */
-static bool has_settled(struct seat *seat)
-{
-    const struct entry *first = soon__entry_at(seat, seat->head);
-
-    return first->errand == SOON__ERRAND_TASK && (seat->head > 0 || first->begun);
-}
-
-/* Does it have tasks that wait for it alone? */
-static bool has_waiting(struct seat *seat)
-{
-    const struct entry *entry = current(seat);
-
-    if (!has_settled(seat) && !seat->pool->idle)
-        return false;
-    return seat->phase == SEAT_OPEN && entry && !entry->over && !entry->filling &&
-           (seat->n_live > 1 || !entry->begun);
-}
-
-static bool is_anything_waiting(struct pool *pool)
-{
-    for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
-        soon__note_begun(seat);
-        if (has_waiting(seat))
-            return true;
-    }
-    return false;
-}
-
-/* Could another worker begin them at once? */
-static bool has_spare_room(const struct pool *pool, soon_ns now)
-{
-    return pool->idle || (pool->n_workers < pool->max_workers && pool->nursery_up &&
-                          !pool->stopped && !pool->broken && now >= pool->start_after);
-}
-
-/* Tasks behind one that takes its time, or with a worker that does not even
- * begin, while others have nothing to do: once that was seen twice. If there is
- * no other yet it may be just that the system gives the worker no CPU, and
- * another one would not get any sooner. */
-static void check_stuck(struct pool *pool, soon_ns now)
-{
-    const soon_ns patience = pool->idle ? STUCK_NS : HELD_UP_NS;
-
-    if (!has_spare_room(pool, now) || !is_anything_waiting(pool)) {
-        pool->stuck_at = 0;
-        return;
-    }
-    if (pool->stuck_at > now + patience)
-        pool->stuck_at = now + patience;
-    bool again = pool->stuck_at && now >= pool->stuck_at;
-    if (pool->stuck_at && !again)
-        return;
-    pool->stuck_at = now + patience;
-    for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
-        if (again && has_waiting(seat) && seat->last_head == seat->head)
-            soon__take_back(seat);
-        seat->last_head = seat->head;
-    }
 }
 
 /* Workers without a task may have one to get, too. */
@@ -176,7 +100,7 @@ static void look(struct pool *pool)
     send_signals(pool);
     if (news)
         pool->want_begins = false; /* who still waits asks again */
-    check_stuck(pool, now);
+    soon__check_stuck(pool, now);
     soon__pump(pool);
     void *orphans = pool->orphans;
     pool->orphans = NULL;
@@ -200,7 +124,7 @@ static soon_ns next_look(struct pool *pool)
     if (pool->busy || pool->lively)
         when = soon__now() + tick;
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
-        struct entry *entry = current(seat);
+        struct entry *entry = soon__current(seat);
         when = earlier(when, seat->kill_at);
         if (entry && entry->timeout && seat->phase == SEAT_OPEN)
             when = earlier(when, entry->deadline); /* NEVER until it is known to have begun */
@@ -227,7 +151,7 @@ static bool set_bells(struct pool *pool)
     soon__lock_acquire(&pool->lock);
     pool->watching = true;
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy) {
-        struct entry *entry = current(seat);
+        struct entry *entry = soon__current(seat);
         bool begins = pool->want_begins || (entry && entry->timeout && !entry->begun);
         /* seq_cst: the bell's Dekker pair. */
         atomic_store(&seat->segment->channel->bell, begins ? SOON__BELL_BEGINS : SOON__BELL_ENDS);

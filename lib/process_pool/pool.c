@@ -427,6 +427,7 @@ int soon_process_pool_new(const soon_process_pool_options *options, soon_executo
     pool->poll_fd = pool->poke_fd = -1;
     pool->store = (struct store){.kind = LOAN_STORE, .fd = -1};
     pool->max_workers = limits.workers;
+    pool->cpus = soon__cpus();
     take_limits(pool, options);
     int error = take_memory(pool, options);
     if (!error)

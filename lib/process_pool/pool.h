@@ -11,6 +11,7 @@
  *     death.c     what a worker's death means for its task, and for the pool
  *     assist.c    a thread that waits for a task fetches the result itself
  *     reports.c   births and deaths, as the nursery tells them
+ *     stuck.c     tasks that wait although a worker has nothing to do
  *     monitor.c   the thread that does all that nobody else would wait for
  *     nursery.c   the process whose children the workers are
  *     worker.c, port.c   in the worker process; channel.h is between them
@@ -121,8 +122,12 @@ struct seat {
     unsigned n_given;    /* tasks it got for good in this life */
     uint64_t pace;       /* ns a task, smoothed; PACE_UNKNOWN */
     uint32_t last_head;  /* at the last look for tasks that are stuck */
-    unsigned counted_idle, counted_ahead; /* its part in the pool's n_idle and n_ahead */
-    uint32_t args_head, args_tail;        /* free-running offsets into the argument ring */
+    bool stuck;          /* at one task, as two looks have found */
+    bool doubted;        /* it has been for so long that the pool was told to doubt */
+    soon_ns stuck_since; /* when that was found first */
+    uint32_t proven;     /* the pool's trust when it last ended a task */
+    unsigned counted_idle, counted_ahead, counted_quick; /* its part in the pool's figures */
+    uint32_t args_head, args_tail; /* free-running offsets into the argument ring */
     struct entry ring[SOON__RING];
 };
 
@@ -137,6 +142,7 @@ struct pool {
 
     /* Sync: const after new */
     unsigned max_workers;
+    unsigned cpus; /* that the pool's processes may use */
     int start_method;
     unsigned max_tasks;
     soon_ns kill_grace;
@@ -161,25 +167,31 @@ struct pool {
     struct seat *vacant, *idle, *roomy; /* Sync: lock */
     struct seat *busy;                  /* Sync: lock */
     unsigned n_idle;                    /* Sync: lock */
-    unsigned n_ahead;                   /* tasks handed ahead of others that run. Sync: lock */
-    bool stopped;                       /* nothing is handed out any more. Sync: lock */
-    bool closing;                       /* Sync: lock; set once */
-    bool want_begins;                   /* somebody waits for a task to begin. Sync: lock */
-    bool watching;                      /* the monitor sleeps, or is about to. Sync: lock */
-    soon_ns wake_at;                    /* when it will look by itself. Sync: lock */
-    bool lively;                        /* it will, a tick after the last work. Sync: lock */
-    soon_ns stuck_at;                   /* when to look for tasks that are stuck behind another, or
-                                           0. Sync: lock */
-    soon_ns start_after;                /* no new worker before this: one could not be had.
-                                           Sync: lock */
-    unsigned failed_starts;             /* as the nursery has reported. Sync: lock */
-    unsigned failed_row;                /* those and others, in a row. Sync: lock */
-    soon_ns failing_since;              /* the first of that row. Sync: lock */
-    int start_error;                    /* of the last one. Sync: lock */
-    bool unsent;                        /* some seat has a signal that could not be sent yet. Sync:
-                                           lock */
-    bool broken;                        /* Sync: lock; set once */
-    char *why;                          /* it is broken, or NULL. Sync: lock */
+    unsigned n_quick; /* workers that end a task sooner than another is awake, and have one. Sync:
+                         lock */
+    bool quick;       /* such a one has ended a task, and nothing speaks against relying on it.
+                         Sync: lock */
+    bool moved;       /* one has since the last look for tasks that are stuck. Sync: lock */
+    uint32_t trust;   /* changes when what workers have proven before counts no more. Sync: lock */
+    unsigned n_ahead; /* tasks handed ahead of others that run. Sync: lock */
+    bool stopped;     /* nothing is handed out any more. Sync: lock */
+    bool closing;     /* Sync: lock; set once */
+    bool want_begins; /* somebody waits for a task to begin. Sync: lock */
+    bool watching;    /* the monitor sleeps, or is about to. Sync: lock */
+    soon_ns wake_at;  /* when it will look by itself. Sync: lock */
+    bool lively;      /* it will, a tick after the last work. Sync: lock */
+    soon_ns stuck_at; /* when to look for tasks that are stuck behind another, or
+                         0. Sync: lock */
+    soon_ns start_after;    /* no new worker before this: one could not be had.
+                               Sync: lock */
+    unsigned failed_starts; /* as the nursery has reported. Sync: lock */
+    unsigned failed_row;    /* those and others, in a row. Sync: lock */
+    soon_ns failing_since;  /* the first of that row. Sync: lock */
+    int start_error;        /* of the last one. Sync: lock */
+    bool unsent;            /* some seat has a signal that could not be sent yet. Sync:
+                               lock */
+    bool broken;            /* Sync: lock; set once */
+    char *why;              /* it is broken, or NULL. Sync: lock */
     uint64_t n_started, n_crashed, n_replaced; /* Sync: lock */
     soon_ns *deaths;     /* the last max_restarts of them, a ring. Sync: lock */
     unsigned next_death; /* Sync: lock */
@@ -299,6 +311,13 @@ void soon__seat_vacate(struct seat *seat);
 void soon__segment_ref(struct segment *segment);
 void soon__segment_drop(struct segment *segment);
 
+/* May tasks be handed ahead to it, though another worker has none? */
+bool soon__seat_is_trusted(const struct seat *seat);
+
+/* It has ended tasks, or is vacant: whatever it was, it is not stuck. Under the
+ * lock. */
+void soon__seat_moved(struct seat *seat);
+
 /* Tasks that may be with a worker at once. */
 unsigned soon__seat_depth(const struct seat *seat);
 
@@ -363,6 +382,18 @@ void soon__monitor_by(struct pool *pool, soon_ns when);
 
 /* Waits for its end, at most until deadline: 0 or -ETIMEDOUT. */
 int soon__monitor_join(struct pool *pool, soon_ns deadline);
+
+/* ---- stuck.c ---- */
+
+/* The task that a worker runs, or will run next. Under the lock. */
+struct entry *soon__current(struct seat *seat);
+
+/* A task is to wait although some worker has none: makes the monitor look soon
+ * whether that was right. Under the lock. */
+void soon__mind_waiting(struct pool *pool);
+
+/* Looks, if it is time. Under the lock. */
+void soon__check_stuck(struct pool *pool, soon_ns now);
 
 /* ---- pool.c ---- */
 

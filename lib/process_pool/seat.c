@@ -12,6 +12,11 @@
  *     roomy   may be handed more, ahead of what it runs, or behind what was taken
  *             back from it: if its worker is stopped, it is no better than that
  *
+ * Waking a worker takes longer than many a task, and more of them than there are
+ * CPUs get nothing done that fewer would not. So while as many as that are at
+ * tasks so short, the others are left asleep (dispatch.c), and the monitor sees
+ * to it that no task waits for long if that was wrong.
+ *
  * How much is handed ahead goes by how long the worker's tasks take: nothing
  * while that is unknown or long, since a task handed ahead can't be begun by
  * anybody else until it is taken back.
@@ -31,6 +36,7 @@
 
 enum {
     AHEAD_NS = 100000, /* work handed ahead should not take longer than this */
+    QUICK_NS = 10000,  /* tasks that take less are over before another worker is awake */
     LONG_NS = 1000000, /* nothing is handed ahead of tasks that take longer */
     DEPTH_MAX = 48,    /* of SOON__RING; the rest is for what was taken back */
 };
@@ -100,6 +106,21 @@ static struct seat **list_for(struct seat *seat)
     return seat->n_live < soon__seat_depth(seat) ? &pool->roomy : NULL;
 }
 
+static bool is_quick(const struct seat *seat)
+{
+    return seat->pace <= QUICK_NS && !seat->stuck;
+}
+
+bool soon__seat_is_trusted(const struct seat *seat)
+{
+    return is_quick(seat) && seat->proven == seat->pool->trust;
+}
+
+void soon__seat_moved(struct seat *seat)
+{
+    seat->stuck = seat->doubted = false;
+}
+
 static bool is_idle(const struct seat *seat)
 {
     return seat->phase == SEAT_OPEN && seat->n_live == 0;
@@ -119,6 +140,9 @@ void soon__seat_sort(struct seat *seat)
     seat->pool->n_ahead -= seat->counted_ahead;
     seat->counted_ahead = seat->phase == SEAT_OPEN && seat->n_live ? seat->n_live - 1 : 0;
     seat->pool->n_ahead += seat->counted_ahead;
+    seat->pool->n_quick -= seat->counted_quick;
+    seat->counted_quick = seat->phase == SEAT_OPEN && seat->n_live && is_quick(seat);
+    seat->pool->n_quick += seat->counted_quick;
 }
 
 /* ---- the channel ---- */
@@ -385,5 +409,6 @@ void soon__seat_vacate(struct seat *seat)
     seat->generation++;
     seat->head = seat->tail = 0;
     seat->n_live = seat->n_revoked = 0;
+    soon__seat_moved(seat);
     soon__seat_sort(seat);
 }

@@ -80,6 +80,7 @@ t_model_channel_SOURCES = t/model/shim/stdatomic.h t/model/model.h \
 	lib/process_pool/port.c \
 	lib/process_pool/recall.c \
 	lib/process_pool/seat.c \
+	lib/process_pool/stuck.c \
 	lib/process_pool/worker.c
 t_model_channel_CPPFLAGS = -I$(top_srcdir)/t/model/copies $(t_model_cppflags) $(t_model_locks) \
 	-DMODEL_THREADS=4 -DSOON__RING=2 -DSOON__REPORTS=2 -D_exit=world_exit $(AM_CPPFLAGS)

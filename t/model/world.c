@@ -395,7 +395,7 @@ void world_begin(unsigned n_users, unsigned lives)
     MODEL_BIND(pool->gone, "gone");
     world_function = NULL;
     world_deaths = 0;
-    pool->max_workers = 1;
+    pool->max_workers = pool->cpus = 1;
     pool->start_method = SOON_START_SPAWN;
     pool->max_restarts = UINT_MAX;
     pool->seats = seats;
