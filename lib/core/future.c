@@ -73,7 +73,7 @@ int soon__future_set_arg(soon_future *f, const void *arg, size_t len)
 
 static struct soon__loan arg_loan(const soon_future *f)
 {
-    struct soon__loan loan = {NULL};
+    struct soon__loan loan = {.len = 0};
 
     if (f->arg_len == SOON__LENT)
         memcpy(&loan, f->payload, sizeof loan);
