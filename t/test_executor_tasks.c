@@ -242,10 +242,12 @@ START_TEST(figures_say_how_tasks_ended)
         ck_assert(soon_future_cancel(cancelled[i]));
     }
     assert_ok(soon_executor_stats(rig.ex, &stats));
-    ck_assert_uint_eq(stats.pending, 0);
+    /* One may be about to be done just now, and not be counted yet. */
+    ck_assert_uint_le(stats.pending, 1);
     /* What has ended in another process counts as running until that is known. */
     while (stats.finished + stats.failed < 5 + 2)
         assert_ok(soon_executor_stats(rig.ex, &stats));
+    ck_assert_uint_eq(stats.pending, 0);
     ck_assert_uint_eq(stats.running, rig.backend->workers);
     gate_open(hold.release);
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
