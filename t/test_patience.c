@@ -90,8 +90,12 @@ static soon__futex word;
 static void sleep_on_word(void *data)
 {
     (void)data;
-    while (atomic_load(&word) == 0)
-        soon__futex_wait(&word, 0, INT64_MAX);
+    for (;;) {
+        uint32_t ticket = soon__nap_ticket(&word);
+        if (atomic_load(&word))
+            return;
+        soon__nap(&word, ticket, INT64_MAX);
+    }
 }
 
 static void wake_sleeper(bool busy)

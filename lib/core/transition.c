@@ -139,19 +139,20 @@ static bool may_nap(const soon_future *f, uint32_t state)
            soon__is_patient();
 }
 
-/* Sleeps on the word for a moment at most. Not where somebody sleeps already,
- * who may have to be woken at once. */
+/* Sleeps for a moment at most. Not where somebody sleeps already, who may have to
+ * be woken at once. */
 static void nap(soon_future *f, uint32_t *state, soon_ns deadline)
 {
     uint32_t napping = *state | SOON__WAITERS | SOON__PATIENT;
     soon_ns end = soon__now() + SOON__NAP_NS;
+    uint32_t ticket = soon__nap_ticket(f);
 
     /* acquire, for failure: as in sleep_once(). */
     if (*state & (SOON__DONE | SOON__WAITERS) ||
         !atomic_compare_exchange_strong_explicit(&f->state, state, napping, memory_order_acquire,
                                                  memory_order_acquire))
         return;
-    soon__futex_wait(&f->state, napping, end < deadline ? end : deadline);
+    soon__nap(f, ticket, end < deadline ? end : deadline);
     *state = soon__state(f);
 }
 

@@ -51,7 +51,7 @@ static inline void soon__publish(soon_future *f, enum soon_state phase)
     uint32_t before = atomic_exchange_explicit(&f->state, keep | phase, memory_order_acq_rel);
 
     if (before & SOON__PATIENT)
-        soon__wake_patient(&f->state);
+        soon__wake_patient(f);
     else if (before & SOON__WAITERS)
         soon__futex_wake(&f->state, INT_MAX);
     if (before & SOON__HOOKS)

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/patience.h"
 
-#include "os/clock.h"
-
 #include <limits.h>
 
 static _Thread_local struct {
-    const soon__futex *owed; /* whose sleepers were left asleep, or NULL. Sync: thread-local */
-    soon_ns woke;            /* when it last slept, or 0. Sync: thread-local */
-    bool busy;               /* Sync: thread-local */
+    soon__futex *owed; /* a bed whose sleepers were left asleep, or NULL. Sync: thread-local */
+    soon_ns woke;      /* when it last slept, or 0. Sync: thread-local */
+    bool busy;         /* Sync: thread-local */
 } self;
 
 void soon__set_busy(bool busy)
@@ -16,12 +14,43 @@ void soon__set_busy(bool busy)
     self.busy = busy;
 }
 
-void soon__wake_patient(const soon__futex *word)
+/* ---- beds ---- */
+
+enum { BEDS = 16 };
+
+static struct {
+    _Alignas(64) soon__futex roused; /* Sync: atomic: changes when who sleeps here is to wake */
+} beds[BEDS];
+
+static soon__futex *bed_of(const void *there)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)there * 0x9E3779B97F4A7C15u;
+
+    return &beds[hash >> 32 & (BEDS - 1)].roused;
+}
+
+static void rouse(soon__futex *bed)
+{
+    atomic_fetch_add(bed, 1);
+    soon__futex_wake(bed, INT_MAX);
+}
+
+uint32_t soon__nap_ticket(const void *there)
+{
+    return atomic_load(bed_of(there));
+}
+
+void soon__nap(const void *there, uint32_t ticket, soon_ns deadline)
+{
+    soon__futex_wait(bed_of(there), ticket, deadline);
+}
+
+void soon__wake_patient(const void *there)
 {
     if (self.busy)
-        self.owed = word;
+        self.owed = bed_of(there);
     else
-        soon__futex_wake(word, INT_MAX);
+        rouse(bed_of(there));
 }
 
 /* Only the last of several: to wake a thread that collects in order before that
@@ -30,9 +59,11 @@ void soon__wake_owed(void)
 {
     if (!self.owed)
         return;
-    soon__futex_wake(self.owed, INT_MAX);
+    rouse(self.owed);
     self.owed = NULL;
 }
+
+/* ---- patience ---- */
 
 void soon__was_asleep(void)
 {

@@ -12,12 +12,17 @@
  * So a thread that was woken a moment ago is patient. It sleeps for
  * SOON__NAP_NS at most, and lets a thread that has more to do leave it asleep.
  * That one then owes it a wake-up, and pays as soon as it has nothing more to
- * do. Nobody relies on that: the word may be gone by then, or the worker be
- * busy for hours. What a patient sleeper relies on is its clock.
+ * do. Nobody relies on that: the worker may be busy for hours. What a patient
+ * sleeper relies on is its clock.
+ *
+ * By the time it pays what was waited for may be gone. So patient sleepers sleep
+ * in one of a few places that are always there, chosen by the address; whoever
+ * sleeps there for something else is woken for nothing, and looks again.
  */
 #ifndef SOON_OS_PATIENCE_H
 #define SOON_OS_PATIENCE_H
 
+#include "os/clock.h"
 #include "os/futex.h"
 
 enum { SOON__NAP_NS = 200000 };
@@ -25,8 +30,14 @@ enum { SOON__NAP_NS = 200000 };
 /* The calling thread has more to do than what it is about to do; or no more. */
 void soon__set_busy(bool busy);
 
-/* Wakes all who sleep on word, each of them patient, or owes it. */
-void soon__wake_patient(const soon__futex *word);
+/* To sleep until what is there has happened, or until deadline (at most): first
+ * a ticket, then whoever makes it happen is let know that somebody waits, then
+ * the nap. It ends at once if there was a wake-up after the ticket. */
+uint32_t soon__nap_ticket(const void *there);
+void soon__nap(const void *there, uint32_t ticket, soon_ns deadline);
+
+/* Wakes those who nap there, or owes it. */
+void soon__wake_patient(const void *there);
 
 /* Pays. */
 void soon__wake_owed(void);
