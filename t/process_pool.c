@@ -27,6 +27,13 @@ void add_over_methods_with_threads(TCase *tc, const TTest *test)
             tcase_add_loop_test(tc, test, method, method + 1);
 }
 
+void add_over_methods_in_a_busy_program(TCase *tc, const TTest *test)
+{
+    for (int method = SOON_START_FORKSERVER; method <= SOON_START_SPAWN; method++)
+        if (method != SOON_START_FORK || tasks_may_start_threads(method, test->name))
+            tcase_add_loop_test(tc, test, method, method + 1);
+}
+
 soon_executor *pool_up(int method, const soon_process_pool_options *options)
 {
     soon_process_pool_options all = {0};

@@ -17,6 +17,11 @@ void add_over_methods(TCase *tc, const TTest *test);
 /* The same for a test whose tasks start threads: with SPAWN alone where threads
  * of forked workers cannot be followed. */
 void add_over_methods_with_threads(TCase *tc, const TTest *test);
+
+/* The same for tests that have workers replaced while other threads of the program
+ * allocate: a worker that is forked then finds the lock of the thread sanitizer's
+ * own allocator held for ever. */
+void add_over_methods_in_a_busy_program(TCase *tc, const TTest *test);
 bool tasks_may_start_threads(int method, const char *what);
 
 /* A pool of that start method, with options (NULL: the defaults) for the rest. */

@@ -371,7 +371,7 @@ Suite *test_suite(void)
     add_over_methods(behind, the_death_of_an_idle_worker_costs_no_task);
     add_over_methods(behind, a_stopped_worker_can_be_killed_from_outside);
 
-    add_over_methods(many, a_map_loses_the_chunk_of_the_item_that_kills);
+    add_over_methods_in_a_busy_program(many, a_map_loses_the_chunk_of_the_item_that_kills);
     add_over_methods(many, waits_and_callbacks_see_a_death);
 
     add_over_methods(memory, a_worker_gets_no_more_memory_than_it_may_have);
