@@ -189,8 +189,10 @@ START_TEST(tasks_that_are_taken_back_take_nothing_along)
     perch(ex, &hold, &held);
     for (int i = 0; i < N; i++)
         f[i] = submit_painted(ex, 100 * KiB + (size_t)i);
+    unsigned before = blocks_used(ex);
     for (int i = 0; i < N; i += 2)
         ck_assert(soon_future_cancel(f[i]));
+    ck_assert_uint_eq(blocks_used(ex), before / 2); /* though the futures are held */
     gate_open(hold.release);
     for (int i = 1; i < N; i += 2)
         check(f[i], 100 * KiB + (size_t)i);
@@ -202,6 +204,39 @@ START_TEST(tasks_that_are_taken_back_take_nothing_along)
     soon_future_unref(f[0]);
     ck_assert_uint_eq(blocks_used(ex), 0);
     pool_down(ex, 100 + 2 + N);
+    hold_free(&hold);
+}
+END_TEST
+
+static int task_hold_large(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct hold hold;
+
+    REQUIRE(arg_len > sizeof hold);
+    memcpy(&hold, arg, sizeof hold);
+    return task_hold(call, &hold, sizeof hold);
+}
+
+/* It may read its argument until its worker is gone: nothing else lies there. */
+START_TEST(the_room_of_a_killed_task_is_free_when_its_worker_is_gone)
+{
+    struct hold hold = hold_make();
+    soon_executor *ex = one_worker(_i);
+    unsigned char *bytes = painted(MiB);
+    soon_future *f = submit(ex, task_pid, NULL, 0);
+    pid_t pid = pid_of(f);
+
+    soon_future_unref(f);
+    memcpy(bytes, &hold, sizeof hold);
+    f = submit(ex, task_hold_large, bytes, MiB);
+    bell_await(hold.started, 1);
+    assert_ok(soon_future_kill(f));
+    soon_future_unref(f);
+    while (blocks_used(ex))
+        sched_yield();
+    ck_assert(kill(pid, 0) < 0 && errno == ESRCH);
+    free(bytes);
+    pool_down(ex, 2);
     hold_free(&hold);
 }
 END_TEST
@@ -336,6 +371,7 @@ Suite *test_suite(void)
     add_over_methods(writing, no_worker_can_write_to_it);
 
     add_over_methods(elsewhere, tasks_that_are_taken_back_take_nothing_along);
+    add_over_methods(elsewhere, the_room_of_a_killed_task_is_free_when_its_worker_is_gone);
     add_over_methods(elsewhere, what_waited_behind_a_death_is_whole_elsewhere);
     add_over_methods(elsewhere, a_worker_that_cannot_get_it_leaves_the_task_to_another);
     add_over_methods(elsewhere, the_room_of_a_killed_task_is_anothers);

@@ -363,6 +363,7 @@ static bool cancel_closed(soon_future *f)
     }
     /* A callback may drop the caller's reference to f. */
     soon_future_ref(f);
+    soon__future_return_arg(f);
     if (ex && ex->ops->withdrawn && !(f->flags & SOON__SURPLUS))
         ex->ops->withdrawn(ex, f);
     soon__settle(f, SOON__CANCELLED, false);

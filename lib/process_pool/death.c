@@ -211,9 +211,12 @@ void soon__bury(struct seat *seat, struct soon__exit how)
     judge(seat, how);
     unsigned n = fail_tasks(seat, how, lost);
     soon__lock_acquire(&pool->lock);
+    soon_future *killed = seat->killed;
+    seat->killed = NULL;
     soon__seat_vacate(seat);
     soon__pump(pool);
     soon__lock_release(&pool->lock);
+    soon_future_unref(killed);
     while (n)
         soon_future_unref(lost[--n]);
 }

@@ -122,6 +122,8 @@ struct seat {
     unsigned n_given;    /* tasks it got for good in this life */
     uint64_t pace;       /* ns a task, smoothed; PACE_UNKNOWN */
     uint32_t last_head;  /* at the last look for tasks that are stuck */
+    soon_future *killed; /* by soon_future_kill(): the worker may read its argument until it is
+                            gone. A reference, or NULL */
     bool stuck;          /* at one task, as two looks have found */
     bool doubted;        /* it has been for so long that the pool was told to doubt */
     soon_ns stuck_since; /* when that was found first */

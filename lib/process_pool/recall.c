@@ -257,10 +257,11 @@ void soon__op_kill(soon_executor *ex, soon_future *f)
     if (entry && !entry->over) {
         struct seat *seat = entry->seat;
         /* If the worker is past it already, it lives: its result comes too late. */
-        if (soon__is_stuck_at(seat, entry->position))
+        bool runs = soon__is_stuck_at(seat, entry->position);
+        if (runs)
             soon__seat_doom(seat, REASON_KILLED, SIGKILL);
         if (entry->future == f) {
-            out = f;
+            *(runs && !seat->killed ? &seat->killed : &out) = f;
             entry->future = NULL;
             soon_future_set_place(f, NULL);
             seat->n_live--;
