@@ -428,7 +428,8 @@ static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t 
     atomic_init(&f->refs, out ? 2 : 1);
     int error = enter(ex, 1);
     if (!error) {
-        soon__count(ex, &core->tallies, SOON__N_BYTES_IN, arg_len);
+        if (arg_len)
+            soon__count(ex, &core->tallies, SOON__N_BYTES_IN, arg_len);
         error = ex->ops->submit(ex, f, 1);
         if (!error) {
             if (out)
