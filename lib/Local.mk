@@ -39,6 +39,7 @@ soon_sources = \
 	lib/os/thread.c \
 	lib/os/thread.h \
 	lib/os/twin.c \
+	lib/os/wait_group.h \
 	lib/core/as_completed.c \
 	lib/core/batch.c \
 	lib/core/batch.h \

@@ -98,6 +98,26 @@ static int task_fork_and_hold(soon_call *call, const void *arg, size_t arg_len)
     return task_perch(call, arg, arg_len);
 }
 
+/* Until it holds, or with a timeout until it has ended. One that had not forked
+ * by then gets twice as long; *submitted counts them. */
+static soon_future *fork_and_hold(soon_executor *ex, const struct hold *hold, soon_ns timeout,
+                                  unsigned *submitted)
+{
+    atomic_store(&board()->pid[1], 0);
+    soon_future *f = submit_named(ex, task_fork_and_hold, hold, sizeof *hold, NULL, timeout);
+
+    ++*submitted;
+    if (!timeout) {
+        bell_await(hold->started, 1);
+        return f;
+    }
+    assert_ok(soon_future_wait(f, SOON_FOREVER));
+    if (atomic_load(&board()->pid[1]))
+        return f;
+    soon_future_unref(f);
+    return fork_and_hold(ex, hold, 2 * timeout, submitted);
+}
+
 START_TEST(what_a_task_forked_dies_with_its_worker)
 {
     enum { BY_KILL, BY_TIMEOUT, BY_CRASH, WAYS };
@@ -105,13 +125,12 @@ START_TEST(what_a_task_forked_dies_with_its_worker)
     for (int way = 0; way < WAYS; way++) {
         struct hold hold = hold_make();
         soon_executor *ex = one_worker(_i);
-        soon_future *f = submit_named(ex, task_fork_and_hold, &hold, sizeof hold, NULL,
-                                      way == BY_TIMEOUT ? SOON_MS(300) : 0);
-        pid_t child;
+        unsigned submitted = 0;
+        soon_future *f = fork_and_hold(ex, &hold, way == BY_TIMEOUT ? SOON_MS(300) : 0, &submitted);
+        pid_t child = board()->pid[1];
 
-        bell_await(hold.started, 1);
-        child = board()->pid[1];
-        ck_assert(process_lives(child));
+        if (way != BY_TIMEOUT)
+            ck_assert(process_lives(child));
         if (way == BY_KILL)
             assert_ok(soon_future_kill(f));
         if (way == BY_CRASH)
@@ -120,7 +139,7 @@ START_TEST(what_a_task_forked_dies_with_its_worker)
         await_gone(child);
         soon_future_unref(f);
         assert_works(ex);
-        pool_down(ex, 2);
+        pool_down(ex, submitted + 1);
         hold_free(&hold);
     }
 }
@@ -221,6 +240,33 @@ START_TEST(kill_workers_ends_all_with_sigkill)
 }
 END_TEST
 
+/* The pool's own thread, which buries a worker, ends what is pending as well. */
+START_TEST(all_is_cancelled_though_a_worker_dies_meanwhile)
+{
+    enum { N = 300 };
+
+    for (size_t round = scaled(20); round > 0; round--) {
+        struct hold hold = hold_make();
+        soon_executor *ex = one_worker(_i);
+        soon_future *running, *pending[N];
+        pid_t pid = perch(ex, &hold, &running);
+
+        for (int i = 0; i < N; i++)
+            pending[i] = submit_int(ex, task_tick, 0);
+        REQUIRE(kill(pid, SIGKILL) == 0);
+        sleep_ns((soon_ns)(round % 10) * 50000);
+        assert_ok(soon_process_pool_terminate_workers(ex));
+        for (int i = 0; i < N; i++)
+            /* The next worker may have begun one. */
+            ck_assert_int_ne(soon_future_state(pending[i]), SOON_PENDING);
+        soon_future_unref(running);
+        unref_all(pending, N);
+        pool_down(ex, N + 1);
+        hold_free(&hold);
+    }
+}
+END_TEST
+
 /* Holds, deaf to SIGTERM. */
 static int task_hold_deaf(soon_call *call, const void *arg, size_t arg_len)
 {
@@ -311,6 +357,7 @@ Suite *test_suite(void)
 
     add_over_methods(all, terminate_workers_ends_all_with_sigterm);
     add_over_methods(all, kill_workers_ends_all_with_sigkill);
+    add_over_methods(all, all_is_cancelled_though_a_worker_dies_meanwhile);
     add_over_methods(all, who_survives_terminate_goes_on_to_its_end);
     add_over_methods(all, who_survives_terminate_can_still_be_killed);
     add_over_methods(all, an_idle_or_unused_pool_can_be_stopped);

@@ -399,6 +399,41 @@ START_TEST(what_was_accepted_gets_done_though_a_shutdown_races_with_it)
     }
 }
 
+/* Several who cancel share the work, and each may rely on all of it. */
+struct cancel_race {
+    soon_executor *ex;
+    soon_future *pending[1000];
+};
+
+static void race_cancel(void *data)
+{
+    struct cancel_race *r = data;
+
+    REQUIRE(soon_shutdown(r->ex, 0, SOON_CANCEL_FUTURES) == 0);
+    for (int i = 0; i < 1000; i++)
+        EXPECT(soon_future_cancelled(r->pending[i]));
+}
+
+START_TEST(whoever_cancels_finds_everything_pending_cancelled)
+{
+    for (size_t round = scaled(10); round > 0; round--) {
+        struct hold hold = hold_make();
+        struct cancel_race r;
+        struct rig rig;
+
+        rig_up(&rig, _i);
+        r.ex = rig.ex;
+        rig_hold_all(&rig, &hold);
+        for (int i = 0; i < 1000; i++)
+            r.pending[i] = submit(rig.ex, task_nothing, NULL, 0);
+        race(race_cancel, race_cancel, &r);
+        unref_all(r.pending, 1000);
+        gate_open(hold.release);
+        rig_down(&rig);
+        hold_free(&hold);
+    }
+}
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("shutdown");
@@ -420,6 +455,7 @@ Suite *test_suite(void)
     add_over_backends(waiting, many_threads_may_wait_for_one_shutdown, TRAIT_DEFERS);
 
     add_over_backends(cancelling, pending_futures_are_cancelled_before_it_returns, TRAIT_DEFERS);
+    add_over_backends(cancelling, whoever_cancels_finds_everything_pending_cancelled, TRAIT_DEFERS);
     add_over_backends(cancelling, a_later_shutdown_may_add_cancelling, TRAIT_DEFERS);
     add_over_backends(cancelling, it_ends_though_everything_queued_was_cancelled_before,
                       TRAIT_DEFERS);

@@ -183,6 +183,21 @@ void soon_executor_break_because(soon_executor *ex, const char *sentence)
     soon_executor_break(ex);
 }
 
+/* Backends take what is pending away to end it, and two threads that shut down
+ * share it: neither returns before the other has ended what it took. Callbacks
+ * come after that, for one may shut down itself. */
+static void close_cancelling(soon_executor *ex, unsigned flags)
+{
+    struct soon__wait_group *cancellers = &ex->core->cancellers;
+    bool deferred = soon_callbacks_defer();
+
+    soon__wait_group_enter(cancellers);
+    ex->ops->close(ex, flags);
+    soon__wait_group_leave(cancellers);
+    soon__wait_group_wait(cancellers);
+    soon_callbacks_resume(deferred);
+}
+
 int soon_shutdown(soon_executor *ex, soon_ns wait, unsigned flags)
 {
     int error = soon__executor_check(ex);
@@ -201,7 +216,10 @@ int soon_shutdown(soon_executor *ex, soon_ns wait, unsigned flags)
     if (flags & SOON_CANCEL_FUTURES)
         atomic_store(&ex->core->cancelling, true);
     close_core(ex->core, SOON__SHUT);
-    ex->ops->close(ex, flags);
+    if (flags & SOON_CANCEL_FUTURES)
+        close_cancelling(ex, flags);
+    else
+        ex->ops->close(ex, flags);
     if (wait != 0) {
         soon__blocking(true);
         error = ex->ops->join(ex, deadline == SOON__NEVER ? SOON_FOREVER : deadline);

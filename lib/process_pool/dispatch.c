@@ -265,9 +265,13 @@ static void fail(struct pool *pool, soon_future *f, int code)
         .code = code == -ENOMEM ? code : -EAGAIN, .origin = SOON_FROM_LIBRARY, .message = text};
 
     snprintf(text, sizeof text, "the argument could not be sent: %s", strerrordesc_np(-code));
+    bool deferred = soon_callbacks_defer();
+    soon__wait_group_enter(&pool->enders);
     soon__lock_release(&pool->lock);
     soon_future_set_failure(f, &error);
     soon_future_unref(f);
+    soon__wait_group_leave(&pool->enders);
+    soon_callbacks_resume(deferred);
     soon__lock_acquire(&pool->lock);
 }
 

@@ -138,11 +138,16 @@ static void end_one(struct pool *pool, soon_future *f)
 }
 
 /* The queue as it is at one moment: what comes after it is the monitor's to
- * hand out. A pop reads a link that look and recall read too. */
+ * hand out. A pop reads a link that look and recall read too. Who comes along
+ * and finds the queue empty because another has just taken it waits for that
+ * one: "every pending future is cancelled" is said of those, too. So no foreign
+ * code runs meanwhile. */
 void soon__flush_pool(struct pool *pool)
 {
+    bool deferred = soon_callbacks_defer();
     soon_future *f;
 
+    soon__wait_group_enter(&pool->enders);
     soon__lock_acquire(&pool->lock);
     for (struct seat *seat = pool->busy; seat; seat = seat->next_busy)
         soon__take_back(seat);
@@ -155,6 +160,9 @@ void soon__flush_pool(struct pool *pool)
         soon__lock_acquire(&pool->lock);
     }
     soon__lock_release(&pool->lock);
+    soon__wait_group_leave(&pool->enders);
+    soon__wait_group_wait(&pool->enders);
+    soon_callbacks_resume(deferred);
 }
 
 void soon__break(struct pool *pool, const char *format, ...)

@@ -80,8 +80,7 @@ void soon__run_rest(struct pool *pool)
  * lock. The same goes for another flusher, which runs no foreign code. */
 static void await_claims(struct pool *pool)
 {
-    while (atomic_load(&pool->flushers))
-        sched_yield();
+    soon__wait_group_wait(&pool->flushers);
     soon__lock_acquire(&pool->lock);
     for (struct worker *w = pool->workers; w; w = w->next)
         /* acquire: pairs with the release in work(). */
@@ -99,7 +98,7 @@ void soon__flush(struct pool *pool)
     bool deferred = soon_callbacks_defer();
     soon_future *f;
 
-    atomic_fetch_add(&pool->flushers, 1);
+    soon__wait_group_enter(&pool->flushers);
     while ((f = take_any(pool))) {
         /* Either may find it done, or being run in place: then that ends it. */
         if (broken)
@@ -108,7 +107,7 @@ void soon__flush(struct pool *pool)
             soon_future_cancel(f);
         soon_future_unref(f);
     }
-    atomic_fetch_sub(&pool->flushers, 1);
+    soon__wait_group_leave(&pool->flushers);
     await_claims(pool);
     soon_callbacks_resume(deferred);
 }

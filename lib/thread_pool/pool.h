@@ -14,6 +14,7 @@
 #include "os/lock.h"
 #include "os/spin.h"
 #include "os/thread.h"
+#include "os/wait_group.h"
 #include "thread_pool/backlog.h"
 #include "thread_pool/deque.h"
 #include "thread_pool/inbox.h"
@@ -89,12 +90,12 @@ struct pool {
     bool spinning;              /* a worker spins before it sleeps. Sync: lock */
     uint64_t n_started;         /* Sync: lock */
     uint64_t n_stolen;          /* by workers that have left. Sync: lock */
-    _Atomic unsigned flushers;  /* threads in soon__flush(). Sync: atomic */
-    char *why_broken;           /* or NULL. Sync: lock; const once ending is BROKEN */
-    pthread_t last;             /* the last thread to leave, to be joined. Sync: lock */
-    bool has_last;              /* Sync: lock */
-    bool joining;               /* somebody joins it. Sync: lock */
-    soon__futex gone;           /* Sync: atomic: changes when the last worker has left */
+    struct soon__wait_group flushers; /* threads in soon__flush() */
+    char *why_broken;                 /* or NULL. Sync: lock; const once ending is BROKEN */
+    pthread_t last;                   /* the last thread to leave, to be joined. Sync: lock */
+    bool has_last;                    /* Sync: lock */
+    bool joining;                     /* somebody joins it. Sync: lock */
+    soon__futex gone;                 /* Sync: atomic: changes when the last worker has left */
 };
 
 /* How the pool ends, in the order in which one replaces the other. */

@@ -144,7 +144,7 @@ static void bind_pool(void)
     MODEL_BIND(pool.urgent, "urgent");
     MODEL_BIND(pool.stale, "stale");
     MODEL_BIND(pool.helpers, "helpers");
-    MODEL_BIND(pool.flushers, "flushers");
+    MODEL_BIND(pool.flushers.members, "flushers");
     MODEL_BIND(pool.ending, "ending");
     for (unsigned i = 0; i < TASKS; i++)
         MODEL_BIND(state[i], "state");
