@@ -216,7 +216,8 @@ SOON_API bool soon_future_run(soon_future *f);
 
 /* The same in two steps. A future that a worker has taken off its queue is
  * pending until it is claimed, and close must not overlook it: claim under the
- * queue's lock, then run without it. */
+ * queue's lock, then run without it. For who has the reference that came with
+ * f's submit, and has it alone until run_claimed has returned. */
 SOON_API bool soon_future_claim(soon_future *f);
 SOON_API void soon_future_run_claimed(soon_future *f);
 

@@ -45,6 +45,8 @@
  * done, an exchange by the only thread that may make it. That exchange clears
  * W and H and returns them: every sleeper and hook that got its bit in before
  * sees the completion, and one that comes later finds the phase done instead.
+ * Plain stores do for a task of which nobody has a reference any more but the
+ * worker that runs it (transition.h).
  *
  * What a future's result or error is made of (value, code, extra's error) is
  * written only between winning the right to complete and the exchange, and

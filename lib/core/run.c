@@ -63,8 +63,9 @@ static __attribute__((noinline)) void run_special(soon_future *f)
     soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
 }
 
-/* Callbacks run in settle: they are no part of the task. */
-static inline void run_claimed(soon_future *f)
+/* Callbacks run in settle: they are no part of the task. queued: the caller has
+ * taken f out of a queue, and has the reference that came with it. */
+static inline void run_claimed(soon_future *f, bool queued)
 {
     soon_call call;
     size_t len;
@@ -79,25 +80,25 @@ static inline void run_claimed(soon_future *f)
     int code = f->fn(&call, arg, len);
     soon__self.call = call.outer;
     soon__call_deliver(&call, code);
-    if (!soon__settle_plain(f, code))
+    if (!soon__settle_plain(f, code, queued))
         soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
 }
 
 void soon_future_run_claimed(soon_future *f)
 {
-    run_claimed(f);
+    run_claimed(f, true);
 }
 
 bool soon_future_claim(soon_future *f)
 {
-    return soon__claim_call(f);
+    return soon__claim_queued(f);
 }
 
 bool soon_future_run(soon_future *f)
 {
     if (!soon__claim_call(f))
         return false;
-    run_claimed(f);
+    run_claimed(f, false);
     return true;
 }
 
@@ -111,7 +112,7 @@ bool soon__run_in_place(soon_future *f)
     soon__count(ex, &ex->core->tallies, SOON__N_HELPED, 1);
     if (ex->ops->withdrawn)
         ex->ops->withdrawn(ex, f);
-    run_claimed(f);
+    run_claimed(f, false);
     return true;
 }
 

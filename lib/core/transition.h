@@ -40,6 +40,34 @@ static inline bool soon__claim_call(soon_future *f)
     return true;
 }
 
+/* For who took f out of a queue, and so has the reference that came with it: has
+ * everybody else let go of f? Then nobody touches its word any more, and a step is
+ * a plain store. Not for a waiter that runs f in place: the last reference may be
+ * one that several threads rely on. */
+static inline bool soon__is_alone(const soon_future *f)
+{
+    /* acquire: what the others did to the word comes before; pairs with the
+     * release in soon__future_drop(). */
+    return atomic_load_explicit(&f->refs, memory_order_acquire) == 1;
+}
+
+/* soon__claim_call() for such a one, of a task that has nothing but its function
+ * and its argument. */
+static inline bool soon__claim_queued(soon_future *f)
+{
+    const soon_executor *ex = f->executor;
+
+    if (!ex || !ex->core->drains || f->flags || !soon__is_alone(f))
+        return soon__claim_call(f);
+    /* relaxed, both: see soon__is_alone(). */
+    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
+    if (!soon__pending(state) || soon__inherited(state))
+        return soon__claim_call(f);
+    atomic_store_explicit(&f->state, state | SOON_RUNNING | SOON__CALL, memory_order_relaxed);
+    soon__count_begun(f->executor, f);
+    return true;
+}
+
 /* The step to done. */
 static inline void soon__publish(soon_future *f, enum soon_state phase)
 {
@@ -56,6 +84,22 @@ static inline void soon__publish(soon_future *f, enum soon_state phase)
         soon__futex_wake(&f->state, INT_MAX);
     if (before & SOON__HOOKS)
         soon__hooks_fire(f);
+}
+
+/* The same for who has the queue's reference. */
+static inline void soon__publish_queued(soon_future *f, enum soon_state phase)
+{
+    const uint32_t heeded = SOON__PATIENT | SOON__WAITERS | SOON__HOOKS;
+
+    /* relaxed, all: see soon__is_alone(). */
+    uint32_t state =
+        soon__is_alone(f) ? atomic_load_explicit(&f->state, memory_order_relaxed) : heeded;
+    if (state & heeded)
+        soon__publish(f, phase);
+    else
+        atomic_store_explicit(&f->state,
+                              state >> SOON__BIRTHPLACE_SHIFT << SOON__BIRTHPLACE_SHIFT | phase,
+                              memory_order_relaxed);
 }
 
 /* As soon__release_one(). A drain waits for the outer task, whose own count comes
@@ -75,8 +119,8 @@ static inline void soon__release_own(soon_executor *ex, struct soon__tally *mine
 
 /* soon__settle() for most calls, which are in a worker of the executor and have
  * nothing but a function and a small argument: the same steps, in its order.
- * False: it is to be called. */
-static inline bool soon__settle_plain(soon_future *f, int code)
+ * queued: the caller has the queue's reference. False: it is to be called. */
+static inline bool soon__settle_plain(soon_future *f, int code, bool queued)
 {
     soon_executor *ex = f->executor;
     struct soon__tally *mine = ex ? soon__own_tally(ex) : NULL;
@@ -91,7 +135,10 @@ static inline bool soon__settle_plain(soon_future *f, int code)
         soon__bump(mine, SOON__N_BYTES_OUT, len);
     }
     soon__bump(mine, code ? SOON__N_FAILED : SOON__N_FINISHED, 1);
-    soon__publish(f, SOON_FINISHED);
+    if (queued)
+        soon__publish_queued(f, SOON_FINISHED);
+    else
+        soon__publish(f, SOON_FINISHED);
     soon__release_own(ex, mine);
     if (soon__self.due)
         soon__run_callbacks();

@@ -151,7 +151,8 @@ static void fire(struct soon__hook *hook, soon_future *of)
     model_expect(of == &f, "a hook of another future");
     model_expect(!removed[i], "a hook fired after it was removed");
     fired[i]++;
-    model_read(RESULT);
+    if (phase() != SOON_CANCELLED)
+        model_read(RESULT);
 }
 
 static void before_hooks(void)
@@ -167,7 +168,7 @@ static void before_hooks(void)
 static void add(unsigned i)
 {
     added[i] = soon__hook_add(&f, &hooks[i]);
-    if (!added[i])
+    if (!added[i] && phase() != SOON_CANCELLED)
         model_read(RESULT);
 }
 
@@ -223,6 +224,49 @@ static void thread_patience(unsigned self)
         wait(SOON__NEVER);
     else if (soon__claim_call(&f))
         complete(SOON__FINISHED, true);
+}
+
+/* ---- a task that others let go of before it begins, or while it runs ---- */
+
+static void before_queued(void)
+{
+    before();
+    set_executor(&pool_ops);
+    core.drains = true;
+    atomic_init(&f.refs, MODEL_THREADS);
+    MODEL_BIND(f.refs, "refs");
+    hooks[STAYS] = (struct soon__hook){.fire = fire};
+    added[STAYS] = removed[STAYS] = false;
+    fired[STAYS] = 0;
+}
+
+/* As run_claimed() and soon__settle_plain(), of which the model has no call. */
+static void run_queued(void)
+{
+    if (!soon__claim_queued(&f))
+        return;
+    model_write(RESULT);
+    model_expect(++completed == 1, "completed twice");
+    soon__publish_queued(&f, SOON_FINISHED);
+}
+
+static void thread_queued(unsigned self)
+{
+    if (self == 0) {
+        run_queued();
+        return;
+    }
+    if (self == 1 && model_choose(2))
+        add(STAYS);
+    else if (self == 2 && model_choose(2))
+        cancel();
+    soon__future_drop(&f, 1);
+}
+
+static void after_queued(void)
+{
+    after();
+    model_expect(fired[STAYS] == added[STAYS], "a hook was lost, or fired twice");
 }
 
 /* ---- with a remote backend: begun or taken back, and who must know ---- */
@@ -410,6 +454,12 @@ static const struct model_mutant patience_mutants[] = {
     {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
+static const struct model_mutant queued_mutants[] = {
+    {"soon__is_alone", "refs", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__future_drop", "refs", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__publish_queued", "state", MODEL_STORE, MODEL_LOST, 0},
+};
+
 #define MUTANTS(of) of, sizeof of / sizeof *of
 
 static const struct model_mutant remote_mutants[] = {
@@ -434,6 +484,8 @@ int main(void)
          MUTANTS(hooks_mutants)},
         {"state: patience", 100000, before_patience, thread_patience, after, NULL,
          MUTANTS(patience_mutants)},
+        {"state: queued", 100000, before_queued, thread_queued, after_queued, NULL,
+         MUTANTS(queued_mutants)},
         {"state: remote", 100000, before_remote, thread_remote, after_remote, NULL,
          MUTANTS(remote_mutants)},
     };
