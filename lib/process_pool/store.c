@@ -10,9 +10,9 @@
  * that the pool has of it, so here one copy is both.
  *
  * It is used in blocks, from the lowest free ones on, so that what is warm is
- * used again. A worker gets its file with the first task that needs it. While a
- * worker is being killed it may still read what has been given to another task
- * meanwhile: nobody takes its result any more.
+ * used again, and given to another task when the worker can't read them any more:
+ * when it is done, or gone. A worker gets the file with the first task that needs
+ * it.
  */
 #include "process_pool/pool.h"
 
