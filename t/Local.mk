@@ -30,6 +30,7 @@ t_programs = \
 	t/test_imap \
 	t/test_imap_end \
 	t/test_backend \
+	t/test_backend_future \
 	t/test_remote \
 	t/test_function \
 	t/test_timeout \
@@ -156,7 +157,8 @@ t_test_wait_CPPFLAGS = $(t_cppflags)
 t_test_wait_CFLAGS = $(t_cflags)
 t_test_wait_LDADD = $(t_ldadd)
 
-t_test_as_completed_SOURCES = t/test_as_completed.c
+t_test_as_completed_SOURCES = t/test_as_completed.c t/as_completed_cases.h \
+	t/as_completed_readers.c
 t_test_as_completed_CPPFLAGS = $(t_cppflags)
 t_test_as_completed_CFLAGS = $(t_cflags)
 t_test_as_completed_LDADD = $(t_ldadd)
@@ -212,6 +214,11 @@ t_test_backend_CPPFLAGS = $(t_cppflags)
 t_test_backend_CFLAGS = $(t_cflags)
 t_test_backend_LDADD = $(t_ldadd)
 
+t_test_backend_future_SOURCES = t/test_backend_future.c t/desk.h t/desk.c
+t_test_backend_future_CPPFLAGS = $(t_cppflags)
+t_test_backend_future_CFLAGS = $(t_cflags)
+t_test_backend_future_LDADD = $(t_ldadd)
+
 t_test_remote_SOURCES = t/test_remote.c t/remote_cases.h t/remote_answer.c \
 	t/remote_submit.c t/remote_call.c t/remote_map.c t/remote_race.c t/far.h t/far.c
 t_test_remote_CPPFLAGS = $(t_cppflags)
@@ -254,12 +261,13 @@ t_test_timeout_CPPFLAGS = $(t_cppflags)
 t_test_timeout_CFLAGS = $(t_cflags)
 t_test_timeout_LDADD = $(t_ldadd)
 
-t_test_deadlock_SOURCES = t/test_deadlock.c
+t_test_deadlock_SOURCES = t/test_deadlock.c t/deadlock_cases.h \
+	t/deadlock_cycles.c t/deadlock_waits.c
 t_test_deadlock_CPPFLAGS = $(t_cppflags)
 t_test_deadlock_CFLAGS = $(t_cflags)
 t_test_deadlock_LDADD = $(t_ldadd)
 
-t_test_alloc_SOURCES = t/test_alloc.c
+t_test_alloc_SOURCES = t/test_alloc.c t/alloc_ops.h t/alloc_ops.c
 t_test_alloc_CPPFLAGS = $(t_cppflags)
 t_test_alloc_CFLAGS = $(t_cflags)
 t_test_alloc_LDADD = $(t_ldadd)
