@@ -81,11 +81,8 @@ START_TEST(kill_cancels_a_pending_task_and_does_not_reach_into_a_thread)
     struct rig rig;
 
     rig_up(&rig, _i);
-    running = submit(rig.ex, task_hold, &hold, sizeof hold);
-    bell_await(hold.started, 1);
-    for (unsigned i = 1; i < rig.backend->workers; i++)
-        assert_ok(soon_submit(rig.ex, task_hold, &hold, sizeof hold, NULL));
-    bell_await(hold.started, rig.backend->workers - 1);
+    rig_hold_all(&rig, &hold);
+    running = rig.held[0];
     pending = submit(rig.ex, task_nothing, NULL, 0);
     ck_assert_int_eq(soon_future_kill(running), -ENOTSUP);
     ck_assert_int_eq(soon_future_kill(pending), 0);
@@ -94,7 +91,6 @@ START_TEST(kill_cancels_a_pending_task_and_does_not_reach_into_a_thread)
     gate_open(hold.release);
     assert_result_int(running, 0);
     ck_assert_int_eq(soon_future_kill(running), -EALREADY);
-    soon_future_unref(running);
     soon_future_unref(pending);
     rig_down(&rig);
     hold_free(&hold);
@@ -109,11 +105,8 @@ START_TEST(the_promise_side_is_shut_while_a_task_runs_and_open_before)
     struct rig rig;
 
     rig_up(&rig, _i);
-    running = submit(rig.ex, task_hold, &hold, sizeof hold);
-    bell_await(hold.started, 1);
-    for (unsigned i = 1; i < rig.backend->workers; i++)
-        assert_ok(soon_submit(rig.ex, task_hold, &hold, sizeof hold, NULL));
-    bell_await(hold.started, rig.backend->workers - 1);
+    rig_hold_all(&rig, &hold);
+    running = rig.held[0];
     pending = submit(rig.ex, task_count, &count, sizeof count);
     ck_assert_int_eq(soon_future_set_result(running, &answer, sizeof answer), -EBUSY);
     ck_assert_int_eq(soon_future_set_error(running, -EIO, NULL), -EBUSY);
@@ -123,7 +116,6 @@ START_TEST(the_promise_side_is_shut_while_a_task_runs_and_open_before)
     assert_result_int(running, 0);
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
     ck_assert_uint_eq(*count, 0);
-    soon_future_unref(running);
     soon_future_unref(pending);
     rig_down(&rig);
     hold_free(&hold);

@@ -92,17 +92,22 @@ START_TEST(each_of_many_is_different_and_pending)
 }
 END_TEST
 
+/* Makes and drops n more: how many of them are where one was before. */
+static size_t make_again(size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        again[i] = quiet_promise();
+    size_t common = count_common(n);
+    for (size_t i = 0; i < n; i++)
+        soon_future_unref(again[i]);
+    return common;
+}
+
 START_TEST(the_thread_that_freed_them_gets_the_same_again)
 {
-    size_t common;
-
     make(MANY);
     drop(MANY);
-    for (size_t i = 0; i < MANY; i++)
-        again[i] = quiet_promise();
-    common = count_common(MANY);
-    for (size_t i = 0; i < MANY; i++)
-        soon_future_unref(again[i]);
+    size_t common = make_again(MANY);
     if (soon__future_cache_keeps())
         ck_assert_uint_eq(common, MANY);
 }
@@ -112,15 +117,9 @@ END_TEST
  * hands, two magazines, when it ended. */
 START_TEST(what_another_thread_freed_comes_back)
 {
-    size_t common;
-
     make(MANY);
     in_thread(drop_there, MANY);
-    for (size_t i = 0; i < MANY; i++)
-        again[i] = quiet_promise();
-    common = count_common(MANY);
-    for (size_t i = 0; i < MANY; i++)
-        soon_future_unref(again[i]);
+    size_t common = make_again(MANY);
     if (soon__future_cache_keeps())
         ck_assert_uint_ge(common, MANY - 2 * 64);
 }

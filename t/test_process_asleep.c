@@ -46,41 +46,64 @@ static void pass_for_quick(struct pool *pool, const soon_future *f)
     soon__lock_release(&pool->lock);
 }
 
+/* A pool whose workers are all held but the first, which sleeps; the second is
+ * one that passes for quick. */
+enum { MOST = 3 };
+
+struct scene {
+    int workers;
+    soon_executor *ex;
+    struct pool *pool;
+    struct hold hold[MOST];
+    soon_future *held[MOST];
+};
+
+/* The monitor does nothing until pool->collecting is released. */
+static void scene_up(struct scene *s, int method, int workers)
+{
+    *s = (struct scene){.workers = workers};
+    for (int i = 0; i < workers; i++) /* workers are born with them */
+        s->hold[i] = hold_make();
+    s->ex = pool_up(method, &(soon_process_pool_options){.max_workers = (unsigned)workers});
+    s->pool = (struct pool *)s->ex;
+    s->pool->cpus = 1;
+    for (int i = 0; i < workers; i++)
+        hold_one(s->ex, &s->hold[i], &s->held[i]);
+    gate_open(s->hold[0].release);
+    assert_result_int(s->held[0], 0);
+    stop_monitor(s->pool);
+    pass_for_quick(s->pool, s->held[1]);
+}
+
+/* The others are still held; f was the one task besides. */
+static void scene_down(struct scene *s, soon_future *f)
+{
+    for (int i = 1; i < s->workers; i++) {
+        ck_assert(!soon_future_done(s->held[i]));
+        gate_open(s->hold[i].release);
+        assert_result_int(s->held[i], 0);
+    }
+    soon_future_unref(f);
+    unref_all(s->held, (size_t)s->workers);
+    pool_down(s->ex, (uint64_t)s->workers + 1);
+    for (int i = 0; i < s->workers; i++)
+        hold_free(&s->hold[i]);
+}
+
 START_TEST(a_task_that_waits_for_a_quick_worker_does_not_wait_for_long)
 {
-    enum { WORKERS = 3 };
-    struct hold hold[WORKERS];
-    soon_future *held[WORKERS], *f;
+    struct scene s;
 
-    for (int i = 0; i < WORKERS; i++) /* workers are born with them */
-        hold[i] = hold_make();
-    soon_executor *ex = pool_up(_i, &(soon_process_pool_options){.max_workers = WORKERS});
-    struct pool *pool = (struct pool *)ex;
-    pool->cpus = 1;
-    for (int i = 0; i < WORKERS; i++)
-        hold_one(ex, &hold[i], &held[i]);
-    gate_open(hold[0].release);
-    assert_result_int(held[0], 0);
-    stop_monitor(pool);
-    pass_for_quick(pool, held[1]);
-    f = submit_int(ex, task_square, 3);
-    soon__lock_acquire(&pool->lock);
-    unsigned idle = pool->n_idle, ahead = pool->n_ahead;
-    soon__lock_release(&pool->lock);
-    soon__lock_release(&pool->collecting);
+    scene_up(&s, _i, 3);
+    soon_future *f = submit_int(s.ex, task_square, 3);
+    soon__lock_acquire(&s.pool->lock);
+    unsigned idle = s.pool->n_idle, ahead = s.pool->n_ahead;
+    soon__lock_release(&s.pool->lock);
+    soon__lock_release(&s.pool->collecting);
     ck_assert_uint_eq(idle, 1);
     ck_assert_uint_eq(ahead, 1);
     assert_result_int(f, 9); /* while two are held */
-    for (int i = 1; i < WORKERS; i++) {
-        ck_assert(!soon_future_done(held[i]));
-        gate_open(hold[i].release);
-        assert_result_int(held[i], 0);
-    }
-    soon_future_unref(f);
-    unref_all(held, WORKERS);
-    pool_down(ex, WORKERS + 1);
-    for (int i = 0; i < WORKERS; i++)
-        hold_free(&hold[i]);
+    scene_down(&s, f);
 }
 END_TEST
 
@@ -88,37 +111,18 @@ END_TEST
  * not ended any of late, and no task is handed ahead to it. */
 START_TEST(nor_does_one_that_waits_in_the_queue)
 {
-    enum { WORKERS = 2 };
-    struct hold hold[WORKERS];
-    soon_future *held[WORKERS], *f;
+    struct scene s;
 
-    for (int i = 0; i < WORKERS; i++)
-        hold[i] = hold_make();
-    soon_executor *ex = pool_up(_i, &(soon_process_pool_options){.max_workers = WORKERS});
-    struct pool *pool = (struct pool *)ex;
-    pool->cpus = 1;
-    for (int i = 0; i < WORKERS; i++)
-        hold_one(ex, &hold[i], &held[i]);
-    gate_open(hold[0].release);
-    assert_result_int(held[0], 0);
-    stop_monitor(pool);
-    pass_for_quick(pool, held[1]);
-    pool->trust++;
-    f = submit_int(ex, task_square, 4);
-    soon__lock_acquire(&pool->lock);
-    size_t queued = pool->queue.count;
-    soon__lock_release(&pool->lock);
-    soon__lock_release(&pool->collecting);
+    scene_up(&s, _i, 2);
+    s.pool->trust++;
+    soon_future *f = submit_int(s.ex, task_square, 4);
+    soon__lock_acquire(&s.pool->lock);
+    size_t queued = s.pool->queue.count;
+    soon__lock_release(&s.pool->lock);
+    soon__lock_release(&s.pool->collecting);
     ck_assert_uint_eq(queued, 1);
     assert_result_int(f, 16); /* while one is held */
-    ck_assert(!soon_future_done(held[1]));
-    gate_open(hold[1].release);
-    assert_result_int(held[1], 0);
-    soon_future_unref(f);
-    unref_all(held, WORKERS);
-    pool_down(ex, WORKERS + 1);
-    for (int i = 0; i < WORKERS; i++)
-        hold_free(&hold[i]);
+    scene_down(&s, f);
 }
 END_TEST
 

@@ -44,6 +44,33 @@ static void check(soon_future *f, size_t len)
     assert_painted(f, len, seed_of(len));
 }
 
+/* A pool whose one worker is held, so that what is submitted waits behind it. */
+struct held {
+    struct hold hold;
+    soon_executor *ex;
+    soon_future *f;
+};
+
+static void held_up(struct held *held, int method, size_t max_worker_memory)
+{
+    const soon_process_pool_options options = {.max_workers = 1,
+                                               .max_worker_memory = max_worker_memory};
+
+    held->hold = hold_make(); /* workers are born with it */
+    held->ex = pool_up(method, &options);
+    perch(held->ex, &held->hold, &held->f);
+}
+
+/* Its worker has been let go and the n tasks behind have ended; so does the
+ * pool. */
+static void held_down(struct held *held, soon_future **behind, size_t n)
+{
+    soon_future_unref(held->f);
+    unref_all(behind, n);
+    pool_down(held->ex, n + 1);
+    hold_free(&held->hold);
+}
+
 /* ---- where it lies ---- */
 
 START_TEST(its_room_is_free_when_its_task_is_done)
@@ -66,64 +93,49 @@ END_TEST
 
 START_TEST(an_argument_is_in_it_until_its_task_is_done)
 {
-    struct hold hold = hold_make();
-    soon_executor *ex = one_worker(_i);
-    soon_future *held, *f;
+    struct held held;
 
-    perch(ex, &hold, &held);
-    uint64_t before = pool_figures(ex).memory;
-    f = submit_painted(ex, MiB);
-    ck_assert_uint_eq(blocks_used(ex), MiB / SOON__BLOCK);
-    ck_assert_uint_ge(pool_figures(ex).memory, before + MiB);
-    gate_open(hold.release);
+    held_up(&held, _i, 0);
+    uint64_t before = pool_figures(held.ex).memory;
+    soon_future *f = submit_painted(held.ex, MiB);
+    ck_assert_uint_eq(blocks_used(held.ex), MiB / SOON__BLOCK);
+    ck_assert_uint_ge(pool_figures(held.ex).memory, before + MiB);
+    gate_open(held.hold.release);
     check(f, MiB);
-    ck_assert_uint_eq(blocks_used(ex), 0);
-    soon_future_unref(held);
-    soon_future_unref(f);
-    pool_down(ex, 2);
-    hold_free(&hold);
+    ck_assert_uint_eq(blocks_used(held.ex), 0);
+    held_down(&held, &f, 1);
 }
 END_TEST
 
 START_TEST(what_does_not_fit_goes_another_way)
 {
     enum { N = SOON__STORE_SIZE / MiB + 8 };
-    struct hold hold = hold_make();
-    soon_executor *ex = one_worker(_i);
-    soon_future *held, *f[N];
+    struct held held;
+    soon_future *f[N];
 
-    perch(ex, &hold, &held);
+    held_up(&held, _i, 0);
     for (int i = 0; i < N; i++)
-        f[i] = submit_painted(ex, MiB - (size_t)i);
-    ck_assert_uint_eq(blocks_used(ex), SOON__STORE_SIZE / SOON__BLOCK);
-    gate_open(hold.release);
+        f[i] = submit_painted(held.ex, MiB - (size_t)i);
+    ck_assert_uint_eq(blocks_used(held.ex), SOON__STORE_SIZE / SOON__BLOCK);
+    gate_open(held.hold.release);
     for (int i = 0; i < N; i++)
         check(f[i], MiB - (size_t)i);
-    ck_assert_uint_eq(blocks_used(ex), 0);
-    soon_future_unref(held);
-    unref_all(f, N);
-    pool_down(ex, N + 1);
-    hold_free(&hold);
+    ck_assert_uint_eq(blocks_used(held.ex), 0);
+    held_down(&held, f, N);
 }
 END_TEST
 
 /* Its pages are mapped in every worker, which a bound on its memory counts. */
 START_TEST(a_pool_that_bounds_its_workers_memory_has_none)
 {
-    struct hold hold = hold_make();
-    soon_executor *ex = pool_up(
-        _i, &(soon_process_pool_options){.max_workers = 1, .max_worker_memory = SIZE_MAX / 4});
-    soon_future *held, *f;
+    struct held held;
 
-    perch(ex, &hold, &held);
-    f = submit_painted(ex, MiB);
-    ck_assert_ptr_null(atomic_load(&store_of(ex)->base));
-    gate_open(hold.release);
+    held_up(&held, _i, SIZE_MAX / 4);
+    soon_future *f = submit_painted(held.ex, MiB);
+    ck_assert_ptr_null(atomic_load(&store_of(held.ex)->base));
+    gate_open(held.hold.release);
     check(f, MiB);
-    soon_future_unref(held);
-    soon_future_unref(f);
-    pool_down(ex, 2);
-    hold_free(&hold);
+    held_down(&held, &f, 1);
 }
 END_TEST
 
@@ -329,13 +341,11 @@ END_TEST
 /* What it inherits of a task that is on its way it can drop. */
 START_TEST(a_forked_child_drops_what_it_inherits)
 {
-    struct hold hold = hold_make();
-    soon_executor *ex = one_worker(_i);
-    soon_future *held, *f;
+    struct held held;
     int status;
 
-    perch(ex, &hold, &held);
-    f = submit_painted(ex, MiB);
+    held_up(&held, _i, 0);
+    soon_future *f = submit_painted(held.ex, MiB);
     pid_t child = fork();
     if (child == 0) {
         soon_future_unref(f);
@@ -344,13 +354,10 @@ START_TEST(a_forked_child_drops_what_it_inherits)
     }
     REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
     ck_assert_int_eq(status, 0);
-    ck_assert_uint_eq(blocks_used(ex), MiB / SOON__BLOCK);
-    gate_open(hold.release);
+    ck_assert_uint_eq(blocks_used(held.ex), MiB / SOON__BLOCK);
+    gate_open(held.hold.release);
     check(f, MiB);
-    soon_future_unref(held);
-    soon_future_unref(f);
-    pool_down(ex, 2);
-    hold_free(&hold);
+    held_down(&held, &f, 1);
 }
 END_TEST
 

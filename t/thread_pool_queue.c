@@ -480,6 +480,14 @@ static int task_dam(soon_call *call, const void *arg, size_t arg_len)
     return 0;
 }
 
+static void submit_dam(soon_executor *ex, _Atomic bool *dammed)
+{
+    const soon_task task = {
+        .fn = task_dam, .arg = &dammed, .arg_len = sizeof dammed, .priority = SOON_PRIORITY_LOW};
+
+    assert_ok(soon_submit_task(ex, &task, NULL));
+}
+
 START_TEST(low_runs_under_an_endless_stream)
 {
     const unsigned workers = _i % 2 ? 2 : 1;
@@ -493,12 +501,7 @@ START_TEST(low_runs_under_an_endless_stream)
     /* Two streams a worker: one task is always queued. */
     for (unsigned i = 0; i < 2 * workers; i++)
         assert_ok(soon_submit_task(ex, &first, NULL));
-    assert_ok(soon_submit_task(ex,
-                               &(soon_task){.fn = task_dam,
-                                            .arg = &dammed,
-                                            .arg_len = sizeof dammed,
-                                            .priority = SOON_PRIORITY_LOW},
-                               NULL));
+    submit_dam(ex, dammed);
     /* Ends only if the dam is built. */
     while (!atomic_load(dammed))
         sched_yield();
@@ -515,12 +518,7 @@ START_TEST(low_runs_while_others_submit_high)
         &(soon_thread_pool_options){.max_workers = 1, .max_pending = 100, .overflow = SOON_BLOCK});
     const soon_task high = {.fn = task_nothing, .priority = SOON_PRIORITY_HIGH};
 
-    assert_ok(soon_submit_task(ex,
-                               &(soon_task){.fn = task_dam,
-                                            .arg = &dammed,
-                                            .arg_len = sizeof dammed,
-                                            .priority = SOON_PRIORITY_LOW},
-                               NULL));
+    submit_dam(ex, dammed);
     while (!atomic_load(dammed))
         EXPECT(soon_submit_task(ex, &high, NULL) == 0);
     pool_end(ex);
