@@ -43,16 +43,19 @@ static void assert_timed_out(soon_future *f, int signal, const char *words)
 
 /* ---- the program may not signal its workers ---- */
 
-static int task_deaf(soon_call *call, const void *arg, size_t arg_len)
+/* An initializer: before the time of any task. */
+static int be_deaf(soon_call *call, const void *arg, size_t arg_len)
 {
+    (void)call, (void)arg, (void)arg_len;
     signal(SIGTERM, SIG_IGN);
-    return task_for_ever(call, arg, arg_len);
+    return 0;
 }
 
-/* Everything that needs a signal. before() is called before each of them. */
+/* Everything that needs a signal. before() is called before each of them. None
+ * is helped by another one. */
 static void end_by_force(int method, void (*before)(void))
 {
-    const soon_process_pool_options options = {.max_workers = 1, .kill_grace = SOON_MS(10)};
+    const soon_process_pool_options options = {.max_workers = 1, .kill_grace = SOON_SECONDS(3600)};
     struct hold hold = hold_make();
     soon_executor *ex = pool_up(method, &options);
     soon_future *f;
@@ -94,13 +97,13 @@ END_TEST
 /* Also what is left of the two signals when the first one was of no use. */
 START_TEST(who_survives_sigterm_is_killed_by_the_nursery)
 {
-    const soon_process_pool_options options = {.max_workers = 1, .kill_grace = SOON_MS(10)};
+    const soon_process_pool_options options = {
+        .max_workers = 1, .kill_grace = SOON_MS(10), .initializer = be_deaf};
     soon_executor *ex = pool_up(_i, &options);
-    soon_future *f = submit_named(ex, task_deaf, NULL, 0, NULL, SOON_MS(100));
+    soon_future *f;
 
-    while (!soon_future_running(f))
-        sched_yield();
     soon__inject_after(SOON__INJECT_SIGNAL, 2); /* SIGTERM, SIGKILL */
+    f = submit_named(ex, task_for_ever, NULL, 0, NULL, SOON_MS(100));
     assert_timed_out(f, SIGKILL, "SIGKILL");
     ck_assert(soon__inject_fired(SOON__INJECT_SIGNAL));
     soon_future_unref(f);
@@ -217,10 +220,13 @@ START_TEST(given_up_workers_count_against_the_restart_intensity)
 }
 END_TEST
 
-static int task_be_nobody(soon_call *call, const void *arg, size_t arg_len)
+/* An initializer, before the time of any task: the first worker is nobody's. */
+static int let_the_first_be_nobody(soon_call *call, const void *arg, size_t arg_len)
 {
-    REQUIRE(setresuid(NOBODY, NOBODY, NOBODY) == 0);
-    return task_perch(call, arg, arg_len);
+    (void)call, (void)arg, (void)arg_len;
+    if (atomic_fetch_add(&board()->count[0], 1) == 0)
+        REQUIRE(setresuid(NOBODY, NOBODY, NOBODY) == 0);
+    return 0;
 }
 
 /* Its worker has nothing to do after that. */
@@ -239,13 +245,15 @@ static int task_stray(soon_call *call, const void *arg, size_t arg_len)
 /* Without the right to signal others, of a program that may change its user. */
 START_TEST(a_worker_of_another_user_is_given_up)
 {
+    const soon_process_pool_options options = {.max_workers = 1,
+                                               .initializer = let_the_first_be_nobody};
     struct hold hold = hold_make();
     soon_executor *ex;
     soon_future *f;
 
     allow_kill(false);
-    ex = one_worker(_i);
-    f = submit_named(ex, task_be_nobody, &hold, sizeof hold, NULL, SOON_MS(300));
+    ex = pool_up(_i, &options);
+    f = submit_named(ex, task_perch, &hold, sizeof hold, NULL, SOON_MS(300));
     bell_await(hold.started, 1);
     assert_timed_out(f, 0, "can't be killed");
     soon_future_unref(f);
