@@ -176,6 +176,7 @@ START_TEST(the_death_of_an_idle_worker_costs_no_task)
         pid = pid_of(f);
         soon_future_unref(f);
         REQUIRE(kill(pid, SIGKILL) == 0);
+        await_gone(pid); /* or else it may take a task yet, and that with it */
         f = submit_int(ex, task_square, i);
         assert_result_int(f, i * i);
         soon_future_unref(f);
