@@ -150,6 +150,15 @@ static size_t take_normal(struct soon__backlog *b, struct soon__inbox *inbox, so
     return n;
 }
 
+/* No more than are to go before a LOW that waits. */
+static size_t share(const struct soon__backlog *b, bool low_waits, size_t max)
+{
+    unsigned passed_over = b->passed_over[LOW]; /* this turn is counted already */
+    size_t before_low = passed_over <= AGE ? AGE + 1 - passed_over : 1;
+
+    return low_waits && before_low < max ? before_low : max;
+}
+
 size_t soon__backlog_take(struct soon__backlog *b, struct soon__inbox *inbox, soon_future **out,
                           size_t max)
 {
@@ -160,7 +169,7 @@ size_t soon__backlog_take(struct soon__backlog *b, struct soon__inbox *inbox, so
     if (lane < 0)
         return 0;
     if (lane == NORMAL)
-        n = take_normal(b, inbox, out, max);
+        n = take_normal(b, inbox, out, share(b, has[LOW], max));
     else
         out[0] = soon_task_queue_pop(lane == HIGH ? &b->high : &b->low);
     b->passed_over[lane] = 0;

@@ -46,7 +46,7 @@
 #include <errno.h>
 
 enum {
-    SHARE_MAX = 32,  /* tasks taken from the queue at a time */
+    SHARE_MAX = 128, /* tasks taken from the queue at a time */
     LOOK_EVERY = 61, /* turns from the deque between looks at the queue */
     AGE = 64,        /* HIGHs in a row that go before a deque */
     SPIN_SLICE_NS = 1000,
