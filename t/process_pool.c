@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "process_pool.h"
 
+#include "process_pool/pool.h"
+
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -103,6 +105,17 @@ size_t workers_of(const char *name, struct process *out, size_t max)
         if (is_worker_of(&all[i], name) && found++ < max)
             out[found - 1] = all[i];
     return found;
+}
+
+void pool_await_workers(soon_executor *ex, unsigned workers)
+{
+    struct pool *pool = (struct pool *)ex;
+
+    for (bool all = false; !all; sched_yield()) {
+        soon__lock_acquire(&pool->lock);
+        all = pool->n_workers == workers && pool->n_alive == workers;
+        soon__lock_release(&pool->lock);
+    }
 }
 
 void await_gone(pid_t pid)

@@ -46,6 +46,10 @@ bool is_worker_of(const struct process *process, const char *name);
 /* Living workers of pools called name, of which at most max are written. */
 size_t workers_of(const char *name, struct process *out, size_t max);
 
+/* Returns when the pool has so many workers and knows of all that they are born:
+ * nothing is to come of that, nor of the ends of others. */
+void pool_await_workers(soon_executor *ex, unsigned workers);
+
 /* Waits until the process is gone, but not for ever. */
 void await_gone(pid_t pid);
 

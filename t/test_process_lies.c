@@ -5,10 +5,7 @@
  */
 #include "hostile.h"
 
-#include "process_pool/pool.h"
-
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -266,22 +263,9 @@ static unsigned descriptors_for_workers(int method)
     return count;
 }
 
-/* Returns when the pool has so many workers, and has all that is to come of
- * their births and of the ends of others: a fork at that moment could take along
- * a descriptor that is being opened or closed. */
-static void await_quiet(soon_executor *ex, unsigned workers)
-{
-    struct pool *pool = (struct pool *)ex;
-
-    for (bool quiet = false; !quiet; sched_yield()) {
-        soon__lock_acquire(&pool->lock);
-        quiet = pool->n_workers == workers && pool->n_alive == workers;
-        soon__lock_release(&pool->lock);
-    }
-}
-
 /* Not another worker's channel, nor its socket or bell, nor anything of
- * another pool's. */
+ * another pool's. Not while another is born or buried: a fork at that moment
+ * could take along a descriptor that is being opened or closed. */
 START_TEST(a_worker_reaches_only_what_is_its_own)
 {
     const soon_process_pool_options options = {.max_workers = 3, .max_tasks_per_child = 2};
@@ -296,14 +280,14 @@ START_TEST(a_worker_reaches_only_what_is_its_own)
     assert_ok(soon_submit(ex, task_hold, &hold, sizeof hold, NULL));
     assert_ok(soon_submit(ex, task_hold, &hold, sizeof hold, NULL));
     bell_await(hold.started, 3);
-    await_quiet(other, 1);
+    pool_await_workers(other, 1);
     for (int i = 0; i < 6; i++) {
         const struct reach *reach;
         const void *value;
         size_t len;
 
         if (i % 2 == 0) /* the third worker is used up */
-            await_quiet(ex, 2);
+            pool_await_workers(ex, 2);
         f[i] = submit(ex, task_reach, NULL, 0);
         assert_ok(soon_future_value(f[i], SOON_FOREVER, &value, &len));
         reach = value;

@@ -152,6 +152,7 @@ START_TEST(a_nursery_that_does_not_listen_is_told_again)
         f[i] = submit(ex, task_for_ever, NULL, 0);
     while (workers_of("soon", worker, MANY) < MANY)
         sched_yield();
+    pool_await_workers(ex, MANY); /* or else it has fewer to signal */
     REQUIRE(setsockopt(nursery_fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) == 0);
     REQUIRE(kill(worker[0].parent, SIGSTOP) == 0);
     pid_t awaker = awaken_at(gate, worker[0].parent);
