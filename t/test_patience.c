@@ -64,7 +64,7 @@ static bool wait_for_one_of_a_busy_worker(void)
     for (int i = 0; i < QUEUED; i++)
         behind[i] = submit(ex, task_nothing, NULL, 0);
     thread_start(&thread, release_under_sleeper, &watch);
-    soon__was_asleep(now_ns());
+    soon__was_asleep();
     assert_ok(soon_future_wait(f, SOON_FOREVER));
     gate_open(last.release);
     thread_join(&thread);
@@ -129,39 +129,9 @@ END_TEST
 START_TEST(patience_ends)
 {
     ck_assert(!soon__is_patient()); /* a thread that has never slept */
-    soon__was_asleep(now_ns());
+    soon__was_asleep();
     while (soon__is_patient())
         ;
-}
-END_TEST
-
-/* Of a thread that has slept a millisecond at a time for so long. */
-static soon_ns nap_after(soon_ns spent)
-{
-    static soon_ns now = SOON_SECONDS(1);
-    const soon_ns end = now + spent;
-
-    for (; now < end; now += SOON_MS(1))
-        soon__was_asleep(now);
-    soon__was_asleep(end);
-    now = end;
-    return soon__nap_length();
-}
-
-START_TEST(naps_get_longer_as_they_follow_one_another)
-{
-    ck_assert_int_eq(nap_after(0), SOON__NAP_NS);
-    ck_assert_int_eq(nap_after(SOON_MS(3)), SOON__NAP_NS);
-    ck_assert_int_eq(nap_after(SOON_MS(5)), SOON_MS(8) / 16);
-    ck_assert_int_eq(nap_after(SOON_MS(40)), SOON__NAP_MAX_NS);
-}
-END_TEST
-
-START_TEST(after_a_pause_they_are_short_again)
-{
-    ck_assert_int_eq(nap_after(SOON_MS(40)), SOON__NAP_MAX_NS);
-    soon__was_asleep(SOON_SECONDS(9));
-    ck_assert_int_eq(soon__nap_length(), SOON__NAP_NS);
 }
 END_TEST
 
@@ -248,8 +218,6 @@ Suite *test_suite(void)
     tcase_add_test(tests, who_is_not_busy_wakes_at_once);
     tcase_add_test(tests, who_was_busy_pays_what_it_owes);
     tcase_add_test(tests, patience_ends);
-    tcase_add_test(tests, naps_get_longer_as_they_follow_one_another);
-    tcase_add_test(tests, after_a_pause_they_are_short_again);
     tests = test_case(suite, "at work");
     tcase_add_test(tests, workers_are_at_work_while_they_are_awake);
     tcase_add_test(tests, a_worker_that_sleeps_in_a_wait_is_not_at_work);

@@ -6,7 +6,6 @@
 static _Thread_local struct {
     soon__futex *owed; /* a bed whose sleepers were left asleep, or NULL. Sync: thread-local */
     soon_ns woke;      /* when it last slept, or 0. Sync: thread-local */
-    soon_ns since;     /* since then it has not been awake or asleep for long. Sync: thread-local */
     bool busy;         /* Sync: thread-local */
 } self;
 
@@ -66,20 +65,9 @@ void soon__wake_owed(void)
 
 /* ---- patience ---- */
 
-void soon__was_asleep(soon_ns now)
+void soon__was_asleep(void)
 {
-    if (now - self.woke > 2 * SOON__NAP_MAX_NS)
-        self.since = now;
-    self.woke = now;
-}
-
-soon_ns soon__nap_length(void)
-{
-    soon_ns share = (self.woke - self.since) / 16;
-
-    return share < SOON__NAP_NS       ? SOON__NAP_NS
-           : share > SOON__NAP_MAX_NS ? SOON__NAP_MAX_NS
-                                      : share;
+    self.woke = soon__now();
 }
 
 bool soon__is_patient(void)

@@ -10,9 +10,7 @@
  * is not done before the workers are.
  *
  * So a thread that was woken a moment ago is patient. It sleeps for
- * SOON__NAP_NS at most, longer if it has been at it for long (a sixteenth of that
- * time, up to SOON__NAP_MAX_NS), and lets a thread that has more to do leave it
- * asleep.
+ * SOON__NAP_NS at most, and lets a thread that has more to do leave it asleep.
  * That one then owes it a wake-up, and pays as soon as it has nothing more to
  * do. Nobody relies on that: the worker may be busy for hours. What a patient
  * sleeper relies on is its clock.
@@ -27,7 +25,7 @@
 #include "os/clock.h"
 #include "os/futex.h"
 
-enum { SOON__NAP_NS = 200000, SOON__NAP_MAX_NS = 1000000 };
+enum { SOON__NAP_NS = 200000 };
 
 /* The calling thread has more to do than what it is about to do; or no more. */
 void soon__set_busy(bool busy);
@@ -36,7 +34,6 @@ void soon__set_busy(bool busy);
  * a ticket, then whoever makes it happen is let know that somebody waits, then
  * the nap. It ends at once if there was a wake-up after the ticket. */
 uint32_t soon__nap_ticket(const void *there);
-soon_ns soon__nap_length(void);
 void soon__nap(const void *there, uint32_t ticket, soon_ns deadline);
 
 /* Wakes those who nap there, or owes it. */
@@ -45,8 +42,8 @@ void soon__wake_patient(const void *there);
 /* Pays. */
 void soon__wake_owed(void);
 
-/* The calling thread has slept until now. */
-void soon__was_asleep(soon_ns now);
+/* The calling thread has slept. */
+void soon__was_asleep(void);
 
 /* Was that a moment ago? */
 bool soon__is_patient(void);

@@ -50,9 +50,8 @@ bool soon__is_patient(void)
     return model_choose(2);
 }
 
-void soon__was_asleep(soon_ns now)
+void soon__was_asleep(void)
 {
-    (void)now;
 }
 
 /* A nap is over when its time is up; it may be at once. */
@@ -60,11 +59,6 @@ uint32_t soon__nap_ticket(const void *there)
 {
     (void)there;
     return 0;
-}
-
-soon_ns soon__nap_length(void)
-{
-    return SOON__NAP_NS;
 }
 
 void soon__nap(const void *there, uint32_t ticket, soon_ns deadline)
