@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- tasks that wait their turn ---- */
 
@@ -153,32 +155,49 @@ void bench_run_growth_most(const struct bench_peer *peer)
     grow(peer, bench_quick ? 100000 : sizes[sizeof sizes / sizeof *sizes - 1]);
 }
 
+static void measure_workers(const struct bench_peer *peer, unsigned workers)
+{
+    void *pool = bench_open(peer, workers);
+    char row[100];
+    size_t n;
+
+    snprintf(row, sizeof row, "workers: flood, %u", workers);
+    bench_row(row, bench_flood(peer, pool, 1, bench_size(100000)) / 1e6, "M futures/s",
+              "workers=%u", workers);
+    if (peer->detached) {
+        snprintf(row, sizeof row, "workers: detached, %u", workers);
+        bench_row(row, bench_post_rate(peer->detached, pool, bench_size(500000)) / 1e6, "M tasks/s",
+                  "workers=%u", workers);
+    }
+    if (peer->fib) {
+        snprintf(row, sizeof row, "workers: fib, %u", workers);
+        bench_row(row, bench_fib_rate(peer, pool, bench_quick ? 15 : 25, false) / 1e6, "M forks/s",
+                  "workers=%u", workers);
+    }
+    if (peer->trip) {
+        double *us = bench_trips(peer, pool, bench_size(5000), &n);
+        snprintf(row, sizeof row, "workers: round trip p50, %u", workers);
+        bench_row(row, bench_quantile(us, n, 0.5), "us", "workers=%u", workers);
+        free(us);
+    }
+    bench_close(peer, pool);
+}
+
+/* Each size in a process of its own: what another one has left in the allocator
+ * is no matter of its size. */
 void bench_run_workers(const struct bench_peer *peer)
 {
     for (unsigned workers = 1; workers <= 64; workers *= 2) {
-        char row[100];
-        size_t n;
-        void *pool = bench_open(peer, workers);
+        int status;
 
-        snprintf(row, sizeof row, "workers: flood, %u", workers);
-        bench_row(row, bench_flood(peer, pool, 1, bench_size(100000)) / 1e6, "M futures/s",
-                  "workers=%u", workers);
-        if (peer->detached) {
-            snprintf(row, sizeof row, "workers: detached, %u", workers);
-            bench_row(row, bench_post_rate(peer->detached, pool, bench_size(500000)) / 1e6,
-                      "M tasks/s", "workers=%u", workers);
+        fflush(NULL);
+        pid_t child = fork();
+        bench_check(child < 0, "no process");
+        if (child == 0) {
+            measure_workers(peer, workers);
+            fflush(NULL);
+            _exit(0);
         }
-        if (peer->fib) {
-            snprintf(row, sizeof row, "workers: fib, %u", workers);
-            bench_row(row, bench_fib_rate(peer, pool, bench_quick ? 15 : 25, false) / 1e6,
-                      "M forks/s", "workers=%u", workers);
-        }
-        if (peer->trip) {
-            double *us = bench_trips(peer, pool, bench_size(5000), &n);
-            snprintf(row, sizeof row, "workers: round trip p50, %u", workers);
-            bench_row(row, bench_quantile(us, n, 0.5), "us", "workers=%u", workers);
-            free(us);
-        }
-        bench_close(peer, pool);
+        bench_check(waitpid(child, &status, 0) != child || status != 0, "a size that failed");
     }
 }
