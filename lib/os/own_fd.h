@@ -6,8 +6,9 @@
  *
  * One bit a descriptor, so that a child finds the set whole at whatever moment
  * it is forked. A descriptor that is not in it for a moment (just opened, about
- * to be closed), or is one of those beyond OWN_FD_MAX, stays open in a child;
- * no other is ever closed by mistake.
+ * to be closed, or just closed, for a fork copies descriptors before memory), or
+ * is one of those beyond OWN_FD_MAX, stays open in a child; no other is ever
+ * closed by mistake.
  */
 #ifndef SOON_OS_OWN_FD_H
 #define SOON_OS_OWN_FD_H
