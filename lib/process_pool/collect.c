@@ -229,11 +229,12 @@ static int from_slot(soon_future *f, const struct soon__slot *slot, uint64_t len
     return len <= SOON__VALUE_SMALL ? soon_future_deliver(f, slot->value, len) : -EBADMSG;
 }
 
-static bool is_late(const struct seat *seat, const struct entry *entry, const struct finding *found)
+/* timed_out: its worker is being killed for its timeout. */
+static bool is_late(const struct entry *entry, const struct finding *found, bool timed_out)
 {
     if (!entry->timeout)
         return false;
-    if (seat->reason == REASON_TIMEOUT)
+    if (timed_out)
         return true;
     /* It may have ended in time, and the program be late. */
     return found->spent > (uint64_t)entry->timeout &&
@@ -250,7 +251,7 @@ static void drop_value(struct seat *seat, uint32_t position, const struct findin
 }
 
 /* True unless the slot makes no sense, and the future is still to be done. */
-static bool complete(struct seat *seat, struct entry *entry)
+static bool complete(struct seat *seat, struct entry *entry, bool timed_out)
 {
     struct soon__slot *slot = soon__slot_at(entry);
     struct finding found = read_slot(slot);
@@ -259,7 +260,7 @@ static bool complete(struct seat *seat, struct entry *entry)
 
     if (entry->revoked) /* what the slot says is left over from a task before */
         return true;
-    if (!f || is_late(seat, entry, &found)) {
+    if (!f || is_late(entry, &found, timed_out)) {
         drop_value(seat, entry->position, &found);
         if (f)
             fail(f, -ETIME, SOON_FROM_LIBRARY, NULL);
@@ -418,13 +419,15 @@ bool soon__collect_seat(struct seat *seat)
     soon__lock_acquire(&pool->lock);
     uint32_t head = seat->head;
     unsigned n = mark(seat);
+    bool timed_out = seat->reason == REASON_TIMEOUT;
     soon__lock_release(&pool->lock);
     if (!n)
         return false;
     unsigned n_good = 0;
     while (n_good < n) {
         struct entry *entry = soon__entry_at(seat, head + n_good);
-        if (!(entry->errand == SOON__ERRAND_TASK ? complete(seat, entry) : end_errand(seat, entry)))
+        if (!(entry->errand == SOON__ERRAND_TASK ? complete(seat, entry, timed_out)
+                                                 : end_errand(seat, entry)))
             break;
         n_good++;
     }

@@ -90,10 +90,12 @@ static void fail_task(const struct seat *seat, struct soon__exit how, const stru
     soon_future_set_failure(entry->future, &error);
 }
 
-/* Marks what could not be taken back, so that nobody else completes it. */
+/* Marks what could not be taken back, so that nobody else completes it; and from
+ * here on why the worker ended is settled, and read without the lock. */
 static void mark(struct seat *seat)
 {
     soon__lock_acquire(&seat->pool->lock);
+    seat->gone = true;
     for (uint32_t p = seat->head; p != seat->tail; p++)
         soon__entry_at(seat, p)->over = true;
     soon__lock_release(&seat->pool->lock);

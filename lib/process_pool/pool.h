@@ -108,14 +108,15 @@ struct seat {
     int pidfd;         /* or -1 */
     int bell, parcels; /* descriptors */
     struct segment *segment;
-    enum seat_reason reason;
-    const char *corrupt; /* what was wrong. static */
-    int signal;          /* to be sent as soon as it can be, or 0 */
-    int beyond;          /* a negative errno: why its worker can't be ended by force, or 0 */
-    soon_ns kill_at;     /* when SIGKILL is due, or SOON__NEVER */
-    bool finishing;      /* FINISH was handed out */
-    bool started;        /* counted in n_started */
-    bool has_store;      /* the store's file is with it, or on its way */
+    bool gone;               /* its worker is: nobody dooms it any more */
+    enum seat_reason reason; /* Sync: lock; const once gone, until it is vacated */
+    const char *corrupt;     /* what was wrong. static. Sync: as reason */
+    int signal;              /* to be sent as soon as it can be, or 0 */
+    int beyond;              /* a negative errno: why its worker can't be ended by force, or 0 */
+    soon_ns kill_at;         /* when SIGKILL is due, or SOON__NEVER */
+    bool finishing;          /* FINISH was handed out */
+    bool started;            /* counted in n_started */
+    bool has_store;          /* the store's file is with it, or on its way */
 
     uint32_t head, tail; /* positions: the oldest not collected, the next to hand out */
     unsigned n_live;     /* tasks between them that were not taken back */

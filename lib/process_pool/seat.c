@@ -296,6 +296,7 @@ int soon__seat_open(struct pool *pool, struct seat **out)
         return error;
     seat->phase = SEAT_OPEN;
     seat->reason = REASON_NONE;
+    seat->gone = false;
     seat->pid = 0;
     seat->signal = seat->beyond = 0;
     seat->corrupt = NULL;
@@ -342,7 +343,7 @@ void soon__seat_signal(struct seat *seat)
 
 void soon__seat_doom(struct seat *seat, enum seat_reason reason, int signal)
 {
-    if (seat->phase == SEAT_VACANT)
+    if (seat->phase == SEAT_VACANT || seat->gone)
         return;
     /* First: what its worker finds from here on is taken back. */
     soon__take_back(seat);
