@@ -167,10 +167,9 @@ static void fire_entry(struct entry *e)
     soon__lock_acquire(&it->lock);
     unlink_waiting(it, e);
     make_ready(it, e);
-    bool wake = it->users > 0;
-    soon__lock_release(&it->lock);
-    if (wake)
+    if (it->users) /* under the lock: who finds e ready may free it */
         soon__futex_wake(&it->changed, INT_MAX);
+    soon__lock_release(&it->lock);
 }
 
 static void fire(struct soon__hook *hook, soon_future *f)
