@@ -78,8 +78,9 @@ struct soon_executor_ops {
      * SOON_BACKEND_LAST_REFERENCE when the last user reference goes. After it
      * returns submit fails; with SOON_CANCEL_FUTURES in flags every pending
      * future has been cancelled, but for those that another thread's close
-     * has taken away to cancel them: soon_shutdown() waits until it has. Must
-     * not wait for tasks. Callbacks that come due in it run after it. */
+     * has taken away to cancel them: soon_shutdown() waits until it has,
+     * and callbacks that come due meanwhile run after that. Must not wait for
+     * tasks. */
     void (*close)(soon_executor *ex, unsigned flags);
 
     /* Waits until all tasks are done and all workers gone, at most until

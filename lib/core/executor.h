@@ -45,7 +45,7 @@ struct soon_executor_core {
     _Alignas(64) _Atomic uint32_t refs; /* Sync: atomic: the user's */
     _Atomic size_t holds;               /* Sync: atomic */
     _Atomic size_t pending;             /* Sync: atomic; kept only if max_pending is set */
-    struct soon__wait_group cancellers; /* threads in a close that cancels */
+    struct soon__wait_group cancellers; /* in a close that cancels. Sync: its own */
     soon__futex room;                   /* Sync: atomic: changes when there may be room */
     soon__futex drained;                /* Sync: atomic: changes when a drain should look again */
     struct soon__tallies tallies;

@@ -197,12 +197,13 @@ struct pool {
     bool broken;            /* Sync: lock; set once */
     char *why;              /* it is broken, or NULL. Sync: lock */
     uint64_t n_started, n_crashed, n_replaced; /* Sync: lock */
-    soon_ns *deaths;                /* the last max_restarts of them, a ring. Sync: lock */
-    unsigned next_death;            /* Sync: lock */
-    size_t mapped;                  /* bytes of segments. Sync: lock */
-    struct store store;             /* Sync: see there */
-    soon__futex births;             /* Sync: atomic: changes when a start has ended */
-    struct soon__wait_group enders; /* threads that end futures which they took from the queue */
+    soon_ns *deaths;     /* the last max_restarts of them, a ring. Sync: lock */
+    unsigned next_death; /* Sync: lock */
+    size_t mapped;       /* bytes of segments. Sync: lock */
+    struct store store;  /* Sync: see there */
+    soon__futex births;  /* Sync: atomic: changes when a start has ended */
+    struct soon__wait_group
+        enders; /* who end futures that they took from the queue. Sync: its own */
 
     soon__lock collecting; /* held by who collects: the monitor while it is awake, or a thread that
                               waits (assist.c). Before lock */

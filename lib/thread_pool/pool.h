@@ -90,7 +90,7 @@ struct pool {
     bool spinning;              /* a worker spins before it sleeps. Sync: lock */
     uint64_t n_started;         /* Sync: lock */
     uint64_t n_stolen;          /* by workers that have left. Sync: lock */
-    struct soon__wait_group flushers; /* threads in soon__flush() */
+    struct soon__wait_group flushers; /* threads in soon__flush(). Sync: its own */
     char *why_broken;                 /* or NULL. Sync: lock; const once ending is BROKEN */
     pthread_t last;                   /* the last thread to leave, to be joined. Sync: lock */
     bool has_last;                    /* Sync: lock */
