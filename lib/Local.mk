@@ -123,6 +123,7 @@ soon_sources = \
 	lib/thread_pool/pool.c \
 	lib/thread_pool/pool.h \
 	lib/thread_pool/schedule.c \
+	lib/thread_pool/share.c \
 	lib/thread_pool/worker.c
 
 EXTRA_DIST += lib/soon.map

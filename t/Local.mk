@@ -406,7 +406,7 @@ t_forgetful_CFLAGS = $(t_cflags)
 t_forgetful_LDADD = $(sanitizer_ldadd) lib/libsoon-test.la
 
 t_test_regressions_SOURCES = t/test_regressions.c t/regressions.h \
-	t/regressions_core.c t/regressions_map.c
+	t/regressions_core.c t/regressions_map.c t/regressions_order.c
 t_test_regressions_CPPFLAGS = $(t_cppflags)
 t_test_regressions_CFLAGS = $(t_cflags)
 t_test_regressions_LDADD = $(t_ldadd)

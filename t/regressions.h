@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Properties that were once lost, each with the smallest program that shows
- * it. One suite in three files: the pools and their queues, callbacks and waits,
- * tasks and maps.
+ * it. One suite in four files: the pools, the order in which they begin tasks,
+ * callbacks and waits, tasks and maps.
  */
 #ifndef SOON_T_REGRESSIONS_H
 #define SOON_T_REGRESSIONS_H
@@ -16,6 +16,9 @@ soon_executor *regress_pool(unsigned workers);
 
 /* Shuts down, waits for the end, drops the reference. */
 void regress_end(soon_executor *ex);
+
+/* regressions_order.c */
+void add_order_regressions(Suite *suite);
 
 /* regressions_core.c */
 void add_core_regressions(Suite *suite);

@@ -20,6 +20,9 @@
  * t = b has read top after the owner did, so it reads bottom after it was
  * lowered to b, finds t >= bottom, and turns away.
  *
+ * Several at once can be stolen only of those that the owner never takes from
+ * the bottom, its share: then nothing but top decides who gets them.
+ *
  * Why a thief does not return a slot that was reused. push overwrites slot t
  * only after it has read top > t, and then the thief's compare-and-swap from t
  * fails.
@@ -42,6 +45,9 @@
 struct soon__deque {
     _Alignas(64) _Atomic int64_t top;            /* Sync: atomic */
     _Alignas(64) _Atomic int64_t bottom;         /* Sync: atomic; the owner writes */
+    int64_t shared;                              /* entries before this only leave at the top.
+                                                    Sync: the owner writes under the pool's lock;
+                                                    it reads without, others with */
     soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
 };
 
@@ -63,8 +69,9 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
     return true;
 }
 
-/* Owner of an empty deque: n at once, at most SIZE, with one store. */
-static inline void soon__deque_push_many(struct soon__deque *d, soon_future *const *f, size_t n)
+/* Owner of an empty deque, under the pool's lock: n at once, at most SIZE, with
+ * one store. They are the owner's share. */
+static inline void soon__deque_push_share(struct soon__deque *d, soon_future *const *f, size_t n)
 {
     /* relaxed: the owner's own. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
@@ -73,6 +80,7 @@ static inline void soon__deque_push_many(struct soon__deque *d, soon_future *con
         /* relaxed: published by bottom. That it is empty was seen by a load of
          * top, so that no thief will take what was in the slot. */
         atomic_store_explicit(&d->slot[b % SOON__DEQUE_SIZE], f[i], memory_order_relaxed);
+    d->shared = b;
     /* seq_cst: as in soon__deque_push(). */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
 }
@@ -97,12 +105,34 @@ static inline soon_future *soon__deque_steal(struct soon__deque *d, bool *again)
     return NULL;
 }
 
-/* Owner. Removes the youngest entry if it is f. */
+/* Anybody, under the pool's lock. The older half of what is left of the owner's
+ * share, at most max: how many. */
+static inline size_t soon__deque_steal_half(struct soon__deque *d, soon_future **out, size_t max)
+{
+    /* seq_cst: as in steal. */
+    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
+    size_t n;
+
+    do {
+        n = t < d->shared ? (size_t)(d->shared - t + 1) / 2 : 0;
+        if (n > max)
+            n = max;
+        for (size_t i = 0; i < n; i++)
+            /* relaxed: the lock has published what the share is. */
+            out[i] = atomic_load_explicit(&d->slot[(t + (int64_t)i) % SOON__DEQUE_SIZE],
+                                          memory_order_relaxed);
+    } while (n && !atomic_compare_exchange_strong_explicit(
+                      &d->top, &t, t + (int64_t)n, memory_order_seq_cst, memory_order_seq_cst));
+    return n;
+}
+
+/* Owner. Removes the youngest entry if it is f, and not of its share. */
 static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
 {
     /* relaxed: the owner's own, and a slot it wrote itself. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
-    if (b < 0 || atomic_load_explicit(&d->slot[b % SOON__DEQUE_SIZE], memory_order_relaxed) != f)
+    if (b < d->shared ||
+        atomic_load_explicit(&d->slot[b % SOON__DEQUE_SIZE], memory_order_relaxed) != f)
         return false;
     /* seq_cst, both: see above. */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);

@@ -2,8 +2,8 @@
 /*
  * The thread pool's own structures. pool.c is what its executor's users call,
  * worker.c the life of its threads, schedule.c how tasks and threads find each
- * other, idle.c what threads do that find none, flush.c what becomes of tasks
- * that end before their turn.
+ * other, share.c how much of the queue a worker takes, idle.c what threads do
+ * that find none, flush.c what becomes of tasks that end before their turn.
  */
 #ifndef SOON_THREAD_POOL_POOL_H
 #define SOON_THREAD_POOL_POOL_H
@@ -46,10 +46,16 @@ struct worker {
     unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
     unsigned passed_over;     /* times that a HIGH went before its deque. Sync: worker-only */
     bool leaving;             /* nobody counts on it any more. Sync: worker-only */
-    int64_t share_end;        /* deque entries before this are older than the queue. Sync: the
-                                 worker writes under pool->lock; it reads without, others with */
     bool overflowed;          /* what its tasks submit goes to the queue. Sync: worker-only */
-    _Atomic uint64_t stolen;  /* Sync: atomic; the worker writes */
+
+    /* What it has that is older than the queue: see share.c. Sync: pool->lock,
+     * but that the worker reads old_end and turns at any time. */
+    int64_t old_end;              /* deque entries before this */
+    bool has_old;                 /* it is in pool->oldest's list */
+    struct worker *older, *newer; /* there */
+    uint64_t taken;               /* of its last share: that many were taken before it */
+    soon_ns taken_at;             /* when, or 0 */
+    _Atomic uint64_t stolen;      /* Sync: atomic; the worker writes */
 };
 
 struct pool {
@@ -77,19 +83,22 @@ struct pool {
 
     /* Written by who has the lock. */
     _Alignas(64) soon__lock lock;
-    struct soon__backlog queue; /* Sync: lock */
-    _Atomic size_t stale;       /* about how many in queue are done. Sync: atomic */
-    struct worker *workers;     /* by number. Sync: lock */
-    struct worker *idle;        /* the last to fall idle on top. Sync: lock */
-    bool older_elsewhere;       /* some deque may have entries before its share_end. Sync: lock */
-    unsigned n_workers;         /* threads. Sync: lock */
-    unsigned n_staying;         /* of them, those not about to leave. Sync: lock */
-    unsigned n_blocked;         /* workers that sleep in a wait. Sync: lock */
-    unsigned n_idle;            /* Sync: lock */
-    unsigned n_searching;       /* Sync: lock */
-    bool spinning;              /* a worker spins before it sleeps. Sync: lock */
-    uint64_t n_started;         /* Sync: lock */
-    uint64_t n_stolen;          /* by workers that have left. Sync: lock */
+    struct soon__backlog queue;       /* Sync: lock */
+    _Atomic size_t stale;             /* about how many in queue are done. Sync: atomic */
+    struct worker *workers;           /* by number. Sync: lock */
+    struct worker *idle;              /* the last to fall idle on top. Sync: lock */
+    struct worker *oldest, *newest;   /* workers whose deques may have what is older than the queue.
+                                         Sync: lock */
+    uint64_t n_taken;                 /* shares of the queue. Sync: lock */
+    bool quick;                       /* tasks were, of late. Sync: lock */
+    unsigned n_workers;               /* threads. Sync: lock */
+    unsigned n_staying;               /* of them, those not about to leave. Sync: lock */
+    unsigned n_blocked;               /* workers that sleep in a wait. Sync: lock */
+    unsigned n_idle;                  /* Sync: lock */
+    unsigned n_searching;             /* Sync: lock */
+    bool spinning;                    /* a worker spins before it sleeps. Sync: lock */
+    uint64_t n_started;               /* Sync: lock */
+    uint64_t n_stolen;                /* by workers that have left. Sync: lock */
     struct soon__wait_group flushers; /* threads in soon__flush(). Sync: its own */
     char *why_broken;                 /* or NULL. Sync: lock; const once ending is BROKEN */
     pthread_t last;                   /* the last thread to leave, to be joined. Sync: lock */
@@ -131,6 +140,18 @@ bool soon__has_work(struct pool *pool);
 /* Refreshes what the queue says of itself to workers after a change. Under
  * the lock. */
 void soon__count_queue(struct pool *pool);
+
+/* ---- share.c: all under the lock ---- */
+
+/* What a worker has in its deque now goes before what it puts into the queue. */
+void soon__put_deque_first(struct worker *self);
+
+/* What came from outside, in the order of age except for a HIGH: one task to
+ * run, or NULL. If the deque is empty some of what is behind it goes there. */
+soon_future *soon__take_outside(struct worker *self);
+
+/* A worker that leaves has nothing in its deque. */
+void soon__forget_deque(struct worker *self);
 
 /* ---- idle.c: all under the lock but wake(), wake_all() and park() ---- */
 

@@ -15,11 +15,9 @@
  * Order. HIGH and LOW tasks only go through the queue. A worker looks there
  * first while a HIGH is in it, and now and then in any case, so that its own
  * tasks' children starve nobody. Some of what is in deques is older than all
- * that is in the queue: shares of it, and tasks whose younger siblings went to
- * the queue because the deque was full. Everybody takes those first, whosever
- * they are, so that one submitter's tasks start in order though a worker is
- * held up. A worker whose deque was full keeps to the queue until the deque is
- * empty, for the same reason.
+ * that is in the queue, and goes first, whosever it is: see share.c. A worker
+ * whose deque was full keeps to the queue until the deque is empty, so that its
+ * tasks' children start in order, too.
  *
  * No task is left lying while a worker sleeps.
  *
@@ -46,7 +44,6 @@
 #include <errno.h>
 
 enum {
-    SHARE_MAX = 128, /* tasks taken from the queue at a time */
     LOOK_EVERY = 61, /* turns from the deque between looks at the queue */
     AGE = 64,        /* HIGHs in a row that go before a deque */
     SPIN_SLICE_NS = 1000,
@@ -87,14 +84,6 @@ bool soon__has_work(struct pool *pool)
 
 /* ---- work comes in ---- */
 
-/* What a worker has in its deque now goes before what it puts into the queue.
- * Under the lock. */
-static void put_deque_first(struct worker *self)
-{
-    self->share_end = soon__deque_end(&self->deque);
-    self->pool->older_elsewhere = true;
-}
-
 static __attribute__((noinline)) int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
 {
     struct worker *self = soon__this_worker, *taken = NULL;
@@ -115,7 +104,7 @@ static __attribute__((noinline)) int schedule_queue(struct pool *pool, soon_futu
     }
     if (!error) {
         if (self && self->pool == pool && self->overflowed)
-            put_deque_first(self);
+            soon__put_deque_first(self);
         soon__backlog_fetch(&pool->queue, &pool->inbox);
         soon__backlog_push(&pool->queue, chain);
     }
@@ -227,53 +216,9 @@ static bool should_look_at_queue(struct worker *self)
     if (atomic_load_explicit(&pool->urgent, memory_order_relaxed))
         return self->passed_over++ < AGE;
     return self->turns >= LOOK_EVERY && !self->overflowed &&
-           soon__deque_past(&self->deque, self->share_end) &&
+           soon__deque_past(&self->deque, self->old_end) &&
            (atomic_load_explicit(&pool->queued, memory_order_relaxed) ||
             !soon__inbox_empty(&pool->inbox));
-}
-
-/* From the queue, under the lock: one task to run, and if the deque is empty
- * a share of what is behind it to go there. */
-static soon_future *take_queued(struct worker *self)
-{
-    struct pool *pool = self->pool;
-    size_t max = soon__deque_empty(&self->deque) ? SHARE_MAX : 1;
-    soon_future *share[SHARE_MAX];
-
-    size_t n = soon__backlog_take(&pool->queue, &pool->inbox, share, max);
-    if (n > 1) {
-        soon__deque_push_many(&self->deque, share + 1, n - 1);
-        put_deque_first(self);
-    }
-    self->turns = 0;
-    soon__count_queue(pool);
-    return n ? share[0] : NULL;
-}
-
-/* From a deque, what is older than the queue. Under the lock. */
-static soon_future *take_older(struct pool *pool)
-{
-    for (struct worker *w = pool->older_elsewhere ? pool->workers : NULL; w; w = w->next) {
-        bool again = !soon__deque_past(&w->deque, w->share_end);
-        while (again) {
-            soon_future *f = soon__deque_steal(&w->deque, &again);
-            if (f)
-                return f;
-        }
-    }
-    pool->older_elsewhere = false;
-    return NULL;
-}
-
-/* What came from outside, in the order of age except for a HIGH. Under the
- * lock. */
-static soon_future *take_outside(struct worker *self)
-{
-    /* relaxed: written under the lock. */
-    bool urgent = atomic_load_explicit(&self->pool->urgent, memory_order_relaxed);
-    soon_future *f = urgent ? NULL : take_older(self->pool);
-
-    return f ? f : take_queued(self);
 }
 
 /* From another worker, under the lock, which keeps the workers there. */
@@ -341,7 +286,7 @@ static enum found look(struct worker *self, unsigned spun, soon_future **out)
      * anything, to another. */
     bool surplus = soon__awake(pool) > pool->max_workers;
     set_taking(self, true);
-    soon_future *f = surplus ? NULL : take_outside(self);
+    soon_future *f = surplus ? NULL : soon__take_outside(self);
     if (!f && !surplus)
         f = steal(self);
     if (!f)
@@ -407,7 +352,7 @@ soon_future *soon__next_task(struct worker *self, bool *leave)
     /* It looks at the queue although it has work of its own. */
     soon__lock_acquire(&self->pool->lock);
     set_taking(self, true);
-    f = take_outside(self);
+    f = soon__take_outside(self);
     soon__lock_release(&self->pool->lock);
     return f ? f : take_own(self);
 }

@@ -133,6 +133,7 @@ static void leave(struct worker *self)
     while (*link != self)
         link = &(*link)->next;
     *link = self->next;
+    soon__forget_deque(self);
     pool->n_workers--;
     pool->n_stolen += atomic_load(&self->stolen);
     soon__count_helpers(pool);

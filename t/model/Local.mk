@@ -50,7 +50,7 @@ t_model_inbox_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_inbox_LDADD = $(t_model_ldadd)
 
 t_model_parking_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/parking.c \
-	lib/thread_pool/schedule.c lib/thread_pool/idle.c lib/thread_pool/flush.c \
+	lib/thread_pool/schedule.c lib/thread_pool/share.c lib/thread_pool/idle.c lib/thread_pool/flush.c \
 	lib/thread_pool/backlog.c
 t_model_parking_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_parking_LDADD = $(t_model_ldadd)

@@ -2,7 +2,9 @@
 /*
  * lib/thread_pool/deque.h: whatever the owner and two thieves do, every entry
  * goes to exactly one of them, who then sees what was written before the push.
- * The ring has two slots, so that four entries wrap it around.
+ * The ring has two slots, so that four entries wrap it around. In the second
+ * model the first two are the owner's share, of which thieves may take all that
+ * is left at once.
  */
 #include "model.h"
 
@@ -10,29 +12,43 @@
 
 _Static_assert(SOON__DEQUE_SIZE == 2, "the model wants a ring that wraps around soon");
 
-enum { OWNER = 0, ENTRIES = 4 };
+enum { OWNER = 0, ENTRIES = 4, SHARE = 2 };
 
 static struct soon__deque deque;
 static char entries[ENTRIES]; /* their addresses are futures to the deque */
 static unsigned gone[ENTRIES];
+static unsigned shared; /* the first so many are. Sync: const in a model */
 
 static soon_future *entry(unsigned i)
 {
     return (soon_future *)(void *)&entries[i];
 }
 
-static void before(void)
+static void set_up(unsigned share)
 {
+    shared = share;
     for (unsigned i = 0; i < ENTRIES; i++)
         gone[i] = 0;
     atomic_init(&deque.top, 0);
-    atomic_init(&deque.bottom, 0);
+    atomic_init(&deque.bottom, share);
     MODEL_BIND(deque.top, "top");
     MODEL_BIND(deque.bottom, "bottom");
-    for (int i = 0; i < SOON__DEQUE_SIZE; i++) {
-        atomic_init(&deque.slot[i], NULL);
+    for (unsigned i = 0; i < SOON__DEQUE_SIZE; i++) {
+        atomic_init(&deque.slot[i], i < share ? entry(i) : NULL);
         MODEL_BIND(deque.slot[i], "slot");
     }
+    deque.shared = share;
+}
+
+static void before(void)
+{
+    set_up(0);
+}
+
+/* As soon__deque_push_share() leaves it to whoever takes the lock next. */
+static void before_share(void)
+{
+    set_up(SHARE);
 }
 
 static void got(const soon_future *f)
@@ -41,7 +57,8 @@ static void got(const soon_future *f)
 
     model_expect(i < ENTRIES, "something that was never pushed came out");
     model_expect(++gone[i] == 1, "an entry came out twice");
-    model_read(i);
+    if (i >= shared) /* else the lock does */
+        model_read(i);
 }
 
 /* At most so many tries: how long a thief goes on is the pool's matter. */
@@ -56,9 +73,17 @@ static void steal(int tries)
     }
 }
 
+static void steal_half(void)
+{
+    soon_future *half[SHARE];
+
+    for (size_t n = soon__deque_steal_half(&deque, half, SHARE); n;)
+        got(half[--n]);
+}
+
 static void own(void)
 {
-    for (unsigned i = 0; i < ENTRIES; i++) {
+    for (unsigned i = shared; i < ENTRIES; i++) {
         model_write(i);
         while (!soon__deque_push(&deque, entry(i)))
             steal(1);
@@ -80,7 +105,10 @@ static void thread(unsigned self)
         return;
     }
     for (int i = 0; i < 3; i++)
-        steal(2);
+        if (shared && model_choose(2))
+            steal_half();
+        else
+            steal(2);
 }
 
 static void after(void)
@@ -111,10 +139,18 @@ static const struct model_mutant mutants[] = {
     {"soon__deque_take", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
+static const struct model_mutant of_shares[] = {
+    {"soon__deque_steal_half", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__deque_steal", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__deque_take", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+};
+
 int main(void)
 {
     static const struct model models[] = {
         {"deque", 100000, before, thread, after, NULL, mutants, sizeof mutants / sizeof *mutants},
+        {"a share", 100000, before_share, thread, after, NULL, of_shares,
+         sizeof of_shares / sizeof *of_shares},
     };
 
     return model_check(models, sizeof models / sizeof *models);

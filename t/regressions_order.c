@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order in which a thread pool begins tasks: of one submitter's strictly, or
+ * with quick ones nearly so (see lib/thread_pool/share.c).
+ */
+#include "regressions.h"
+
+#include <sched.h>
+
+/* Notes value, takes its time, and waits for stay unless that is -1. */
+struct step {
+    struct order_log *log;
+    struct gate stay;
+    soon_ns takes;
+    int value;
+};
+
+static soon_ns now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return SOON_SECONDS(t.tv_sec) + t.tv_nsec;
+}
+
+static int task_step(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct step step;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof step);
+    memcpy(&step, arg, sizeof step);
+    order_log_add(step.log, step.value);
+    for (soon_ns end = now() + step.takes; step.takes && now() < end;)
+        ;
+    if (step.stay.fd >= 0)
+        gate_pass(step.stay);
+    return 0;
+}
+
+static void await_entries(const struct order_log *log, unsigned n)
+{
+    while (atomic_load(&log->used) < n)
+        sched_yield();
+}
+
+/* The one step that was held up aside, they began in order. */
+static void assert_in_order(const struct order_log *log, int n, int held)
+{
+    int previous = held;
+
+    ck_assert_int_eq((int)atomic_load(&log->used), n);
+    for (int i = 0; i < n; i++)
+        if (log->entry[i] > held) {
+            ck_assert_int_gt(log->entry[i], previous);
+            previous = log->entry[i];
+        }
+    ck_assert_int_eq(previous, n - 1);
+}
+
+enum { STEPS = 1000 };
+
+/* Runs that many after some that do nothing, with two workers of which one is
+ * held up by step held. */
+static struct order_log *run_steps(int nothings, soon_ns takes, int held)
+{
+    struct order_log *log = shared_new(sizeof *log);
+    struct hold both = hold_make();
+    struct gate stay = gate_make();
+    struct step step = {.log = log, .takes = takes};
+    soon_executor *ex = regress_pool(2);
+
+    for (int i = 0; i < 2; i++)
+        assert_ok(soon_submit(ex, task_hold, &both, sizeof both, NULL));
+    bell_await(both.started, 2);
+    for (int i = 0; i < nothings; i++)
+        assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    for (step.value = 0; step.value < STEPS; step.value++) {
+        step.stay.fd = step.value == held ? stay.fd : -1;
+        assert_ok(soon_submit(ex, task_step, &step, sizeof step, NULL));
+    }
+    gate_open(both.release);
+    await_entries(log, STEPS);
+    gate_open(stay);
+    regress_end(ex);
+    hold_free(&both);
+    gate_free(stay);
+    return log;
+}
+
+static const int held[] = {0, 1, 5, 40, 200};
+
+START_TEST(one_held_up_does_not_change_the_order_of_the_rest)
+{
+    struct order_log *log = run_steps(0, 5000, held[_i]);
+
+    assert_in_order(log, STEPS, held[_i]);
+    shared_free(log, sizeof *log);
+}
+END_TEST
+
+/* What is behind the one held up goes before a third share is taken. A few that
+ * are later were begun by a worker that then lost its CPU. */
+START_TEST(quick_ones_behind_one_held_up_are_soon_taken)
+{
+    struct order_log *log = run_steps(1000, 300, held[_i]);
+    unsigned late = 0;
+
+    ck_assert_int_eq((int)atomic_load(&log->used), STEPS);
+    for (int i = 0; i < STEPS; i++)
+        late += i > log->entry[i] + 3 * 128;
+    ck_assert_uint_lt(late, 20);
+    shared_free(log, sizeof *log);
+}
+END_TEST
+
+static int task_rings_and_awaits(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct {
+        soon_future *promise;
+        struct bell begun;
+    } a;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof a);
+    memcpy(&a, arg, sizeof a);
+    bell_ring(a.begun);
+    return soon_future_wait(a.promise, SOON_FOREVER);
+}
+
+/* A task that sleeps in a wait has taken those behind it along. */
+START_TEST(what_a_sleeping_worker_took_goes_before_the_queue)
+{
+    enum { N = 500 };
+    struct order_log *log = shared_new(sizeof *log);
+    struct hold first = hold_make(), second = hold_make();
+    struct {
+        soon_future *promise;
+        struct bell begun;
+    } waits = {promise(), bell_make()};
+    soon_executor *ex = regress_pool(2);
+    soon_future *f;
+
+    assert_ok(soon_submit(ex, task_hold, &first, sizeof first, NULL));
+    assert_ok(soon_submit(ex, task_hold, &second, sizeof second, NULL));
+    bell_await(first.started, 1);
+    bell_await(second.started, 1);
+    f = submit(ex, task_rings_and_awaits, &waits, sizeof waits);
+    for (int i = 0; i < N; i++)
+        assert_ok(soon_submit(ex, task_note, &(struct order_note){log, i},
+                              sizeof(struct order_note), NULL));
+    gate_open(first.release);
+    bell_await(waits.begun, 1);
+    gate_open(second.release);
+    await_entries(log, N);
+    assert_ok(soon_future_set_result(waits.promise, NULL, 0));
+    assert_result_bytes(f, NULL, 0);
+    regress_end(ex);
+    assert_in_order(log, N, -1);
+    unref_all((soon_future *[]){f, waits.promise}, 2);
+    hold_free(&first);
+    hold_free(&second);
+    bell_free(waits.begun);
+    shared_free(log, sizeof *log);
+}
+END_TEST
+
+/* A task that submits n children, the last of them by submit_many, and then
+ * leaves them to a thief or to its own worker. */
+struct family {
+    soon_executor *ex;
+    struct order_log *log;
+    struct gate thief, parent;
+    int n, at_once;
+};
+
+static int task_family(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct family family;
+    struct step steps[16];
+    soon_task tasks[16];
+    int i;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof family);
+    memcpy(&family, arg, sizeof family);
+    for (i = 0; i < family.n - family.at_once; i++) {
+        struct step step = {.log = family.log, .stay = {-1}, .value = i};
+
+        REQUIRE(soon_submit(family.ex, task_step, &step, sizeof step, NULL) == 0);
+    }
+    for (int k = 0; k < family.at_once; k++, i++) {
+        steps[k] = (struct step){.log = family.log, .stay = {-1}, .value = i};
+        tasks[k] = (soon_task){.fn = task_step, .arg = &steps[k], .arg_len = sizeof steps[k]};
+    }
+    REQUIRE(soon_submit_many(family.ex, tasks, (size_t)family.at_once, NULL) == 0);
+    gate_open(family.thief);
+    gate_pass(family.parent);
+    return 0;
+}
+
+/* The number of children is within a deque's size, or past it. */
+START_TEST(children_begin_in_the_order_their_parent_submitted_them)
+{
+    const bool stolen = _i % 2;
+    struct hold other = hold_make();
+    struct family family = {.ex = regress_pool(stolen ? 2 : 1),
+                            .log = shared_new(sizeof(struct order_log)),
+                            .thief = other.release,
+                            .parent = gate_make(),
+                            .n = _i / 2 ? 12 : 700,
+                            .at_once = _i / 2 ? 4 : 0};
+
+    if (stolen) {
+        assert_ok(soon_submit(family.ex, task_hold, &other, sizeof other, NULL));
+        bell_await(other.started, 1);
+    } else {
+        gate_open(family.parent);
+    }
+    assert_ok(soon_submit(family.ex, task_family, &family, sizeof family, NULL));
+    await_entries(family.log, (unsigned)family.n);
+    if (stolen)
+        gate_open(family.parent);
+    regress_end(family.ex);
+    assert_in_order(family.log, family.n, -1);
+    hold_free(&other);
+    gate_free(family.parent);
+    shared_free(family.log, sizeof *family.log);
+}
+END_TEST
+
+static struct {
+    soon_executor *ex;
+    struct bell child_ran;
+    atomic_bool stop, submitted;
+} stream;
+
+static int task_child(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg, (void)arg_len;
+    atomic_store(&stream.stop, true);
+    bell_ring(stream.child_ran);
+    return 0;
+}
+
+static int task_high(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_task again = {.fn = task_high, .priority = SOON_PRIORITY_HIGH};
+
+    (void)call, (void)arg, (void)arg_len;
+    if (!atomic_exchange(&stream.submitted, true))
+        REQUIRE(soon_submit(stream.ex, task_child, NULL, 0, NULL) == 0);
+    if (!atomic_load(&stream.stop))
+        REQUIRE(soon_submit_task(stream.ex, &again, NULL) == 0);
+    return 0;
+}
+
+START_TEST(an_endless_stream_of_high_ones_lets_a_child_run)
+{
+    soon_task high = {.fn = task_high, .priority = SOON_PRIORITY_HIGH};
+
+    stream.child_ran = bell_make();
+    stream.ex = regress_pool(1);
+    assert_ok(soon_submit_task(stream.ex, &high, NULL));
+    ck_assert(bell_rings_within(stream.child_ran, ENOUGH));
+    regress_end(stream.ex);
+    bell_free(stream.child_ran);
+}
+END_TEST
+
+void add_order_regressions(Suite *suite)
+{
+    TCase *tc = test_case(suite, "order");
+
+    tcase_add_loop_test(tc, one_held_up_does_not_change_the_order_of_the_rest, 0, 5);
+    tcase_add_loop_test(tc, quick_ones_behind_one_held_up_are_soon_taken, 0, 5);
+    tcase_add_test(tc, what_a_sleeping_worker_took_goes_before_the_queue);
+    tcase_add_loop_test(tc, children_begin_in_the_order_their_parent_submitted_them, 0, 4);
+    tcase_add_test(tc, an_endless_stream_of_high_ones_lets_a_child_run);
+}
