@@ -32,13 +32,14 @@ static void stop_monitor(struct pool *pool)
     }
 }
 
-/* The worker that f is with has been quick, as far as its pool knows. */
-static void pass_for_quick(struct pool *pool, const soon_future *f)
+/* The worker that f is with has ended its tasks in so many ns each, as far as its
+ * pool knows. */
+static void pass_for_quick(struct pool *pool, const soon_future *f, uint64_t pace)
 {
     soon__lock_acquire(&pool->lock);
     struct entry *entry = soon__entry_of(f);
     REQUIRE(entry);
-    entry->seat->pace = 1000;
+    entry->seat->pace = pace;
     entry->seat->proven = pool->trust;
     soon__seat_moved(entry->seat);
     soon__seat_sort(entry->seat);
@@ -72,7 +73,7 @@ static void scene_up(struct scene *s, int method, int workers)
     gate_open(s->hold[0].release);
     assert_result_int(s->held[0], 0);
     stop_monitor(s->pool);
-    pass_for_quick(s->pool, s->held[1]);
+    pass_for_quick(s->pool, s->held[1], 1000);
 }
 
 /* The others are still held; f was the one task besides. */
@@ -90,18 +91,30 @@ static void scene_down(struct scene *s, soon_future *f)
         hold_free(&s->hold[i]);
 }
 
+/* Where a task has just gone, while the monitor does nothing. */
+struct whereabouts {
+    size_t queued;
+    unsigned idle, ahead;
+};
+
+static struct whereabouts look(struct pool *pool)
+{
+    soon__lock_acquire(&pool->lock);
+    struct whereabouts w = {pool->queue.count, pool->n_idle, pool->n_ahead};
+    soon__lock_release(&pool->lock);
+    return w;
+}
+
 START_TEST(a_task_that_waits_for_a_quick_worker_does_not_wait_for_long)
 {
     struct scene s;
 
     scene_up(&s, _i, 3);
     soon_future *f = submit_int(s.ex, task_square, 3);
-    soon__lock_acquire(&s.pool->lock);
-    unsigned idle = s.pool->n_idle, ahead = s.pool->n_ahead;
-    soon__lock_release(&s.pool->lock);
+    struct whereabouts w = look(s.pool);
     soon__lock_release(&s.pool->collecting);
-    ck_assert_uint_eq(idle, 1);
-    ck_assert_uint_eq(ahead, 1);
+    ck_assert_uint_eq(w.idle, 1);
+    ck_assert_uint_eq(w.ahead, 1);
     assert_result_int(f, 9); /* while two are held */
     scene_down(&s, f);
 }
@@ -116,13 +129,80 @@ START_TEST(nor_does_one_that_waits_in_the_queue)
     scene_up(&s, _i, 2);
     s.pool->trust++;
     soon_future *f = submit_int(s.ex, task_square, 4);
-    soon__lock_acquire(&s.pool->lock);
-    size_t queued = s.pool->queue.count;
-    soon__lock_release(&s.pool->lock);
+    struct whereabouts w = look(s.pool);
     soon__lock_release(&s.pool->collecting);
-    ck_assert_uint_eq(queued, 1);
+    ck_assert_uint_eq(w.queued, 1);
     assert_result_int(f, 16); /* while one is held */
     scene_down(&s, f);
+}
+END_TEST
+
+START_TEST(one_worker_is_enough_for_the_quickest_tasks_on_any_number_of_cpus)
+{
+    struct scene s;
+
+    scene_up(&s, _i, 3);
+    s.pool->cpus = 3;
+    soon_future *f = submit_int(s.ex, task_square, 5);
+    struct whereabouts w = look(s.pool);
+    soon__lock_release(&s.pool->collecting);
+    ck_assert_uint_eq(w.idle, 1);
+    ck_assert_uint_eq(w.ahead, 1);
+    assert_result_int(f, 25);
+    scene_down(&s, f);
+}
+END_TEST
+
+START_TEST(but_not_for_those_that_take_longer_than_to_bring_them)
+{
+    struct scene s;
+
+    scene_up(&s, _i, 3);
+    s.pool->cpus = 3;
+    pass_for_quick(s.pool, s.held[1], 1500);
+    soon_future *f = submit_int(s.ex, task_square, 6);
+    struct whereabouts w = look(s.pool);
+    soon__lock_release(&s.pool->collecting);
+    ck_assert_uint_eq(w.idle, 0);
+    ck_assert_uint_eq(w.ahead, 0);
+    assert_result_int(f, 36);
+    scene_down(&s, f);
+}
+END_TEST
+
+/* Is a pool, of which one worker has been quick and now has nothing to do, still
+ * relying on that when the next task comes? */
+static bool relies_after(int method, bool pause)
+{
+    struct hold hold = hold_make();
+    soon_executor *ex = pool_up(method, &(soon_process_pool_options){.max_workers = 1});
+    struct pool *pool = (struct pool *)ex;
+
+    soon_future *first = submit_int(ex, task_square, 2), *held;
+    assert_result_int(first, 4);
+    stop_monitor(pool);
+    soon__lock_acquire(&pool->lock);
+    pool->quick = true;
+    pool->lively = !pause;
+    soon__lock_release(&pool->lock);
+    hold_one(ex, &hold, &held);
+    soon__lock_acquire(&pool->lock);
+    bool quick = pool->quick;
+    soon__lock_release(&pool->lock);
+    soon__lock_release(&pool->collecting);
+    gate_open(hold.release);
+    assert_result_int(held, 0);
+    soon_future_unref(first);
+    soon_future_unref(held);
+    pool_down(ex, 2);
+    hold_free(&hold);
+    return quick;
+}
+
+START_TEST(workers_have_to_be_quick_again_after_a_pause_but_not_after_a_moment)
+{
+    ck_assert(!relies_after(_i, true));
+    ck_assert(relies_after(_i, false));
 }
 END_TEST
 
@@ -133,5 +213,8 @@ Suite *test_suite(void)
 
     add_over_methods(asleep, a_task_that_waits_for_a_quick_worker_does_not_wait_for_long);
     add_over_methods(asleep, nor_does_one_that_waits_in_the_queue);
+    add_over_methods(asleep, one_worker_is_enough_for_the_quickest_tasks_on_any_number_of_cpus);
+    add_over_methods(asleep, but_not_for_those_that_take_longer_than_to_bring_them);
+    add_over_methods(asleep, workers_have_to_be_quick_again_after_a_pause_but_not_after_a_moment);
     return suite;
 }

@@ -70,8 +70,10 @@ static struct seat *new_seat(struct pool *pool)
     return seat;
 }
 
-/* The pool had nothing to do: what tasks were like before says nothing about
- * those that come now, which are handed to a worker each. */
+/* The pool had nothing to do for a while: what tasks were like before says
+ * nothing about those that come now, which are handed to a worker each. Not
+ * whenever it has nothing to do just now: workers that are quicker than who
+ * brings the tasks have that all the time, and many would be woken each time. */
 static void begin_anew(struct pool *pool)
 {
     pool->quick = false;
@@ -79,11 +81,13 @@ static void begin_anew(struct pool *pool)
 }
 
 /* Do as many workers as there are CPUs end a task sooner than another would be
- * awake? One that is still to be started is started all the same. */
+ * awake, or one as soon as the program brings the next? One that is still to be
+ * started is started all the same. */
 static bool leaves_asleep(const struct pool *pool, const soon_task *task)
 {
-    return pool->quick && pool->n_quick >= pool->cpus && pool->n_workers == pool->max_workers &&
-           !task->timeout;
+    bool enough = pool->n_quick >= pool->cpus || pool->n_swift;
+
+    return pool->quick && enough && pool->n_workers == pool->max_workers && !task->timeout;
 }
 
 /* The task waits for one of these workers, with it or in the queue (NULL). */
@@ -106,7 +110,7 @@ static struct seat *seat_for(struct pool *pool, const soon_task *task)
 {
     struct seat *seat = pool->idle;
 
-    if (pool->n_idle == pool->n_workers)
+    if (!pool->lively)
         begin_anew(pool);
     if (seat && leaves_asleep(pool, task))
         return awake_seat_for(pool, task);

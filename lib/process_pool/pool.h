@@ -130,7 +130,8 @@ struct seat {
     bool doubted;        /* it has been for so long that the pool was told to doubt */
     soon_ns stuck_since; /* when that was found first */
     uint32_t proven;     /* the pool's trust when it last ended a task */
-    unsigned counted_idle, counted_ahead, counted_quick; /* its part in the pool's figures */
+    /* its part in the pool's figures */
+    unsigned counted_idle, counted_ahead, counted_quick, counted_swift;
     uint32_t args_head, args_tail; /* free-running offsets into the argument ring */
     struct entry ring[SOON__RING];
 };
@@ -172,6 +173,8 @@ struct pool {
     struct seat *busy;                  /* Sync: lock */
     unsigned n_idle;                    /* Sync: lock */
     unsigned n_quick; /* workers that end a task sooner than another is awake, and have one. Sync:
+                         lock */
+    unsigned n_swift; /* of them, those that end it sooner than the program brings another. Sync:
                          lock */
     bool quick;       /* such a one has ended a task, and nothing speaks against relying on it.
                          Sync: lock */

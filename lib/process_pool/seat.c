@@ -15,7 +15,9 @@
  * Waking a worker takes longer than many a task, and more of them than there are
  * CPUs get nothing done that fewer would not. So while as many as that are at
  * tasks so short, the others are left asleep (dispatch.c), and the monitor sees
- * to it that no task waits for long if that was wrong.
+ * to it that no task waits for long if that was wrong. One is enough for tasks
+ * that take less time than the program needs to bring and to collect them: a
+ * second would do nothing but spin, on a CPU that the program could use.
  *
  * How much is handed ahead goes by how long the worker's tasks take: nothing
  * while that is unknown or long, since a task handed ahead can't be begun by
@@ -37,6 +39,7 @@
 enum {
     AHEAD_NS = 100000, /* work handed ahead should not take longer than this */
     QUICK_NS = 10000,  /* tasks that take less are over before another worker is awake */
+    SWIFT_NS = 1000,   /* and these sooner than the program has brought and collected one more */
     LONG_NS = 1000000, /* nothing is handed ahead of tasks that take longer */
     DEPTH_MAX = 48,    /* of SOON__RING; the rest is for what was taken back */
 };
@@ -143,6 +146,9 @@ void soon__seat_sort(struct seat *seat)
     seat->pool->n_quick -= seat->counted_quick;
     seat->counted_quick = seat->phase == SEAT_OPEN && seat->n_live && is_quick(seat);
     seat->pool->n_quick += seat->counted_quick;
+    seat->pool->n_swift -= seat->counted_swift;
+    seat->counted_swift = seat->counted_quick && seat->pace <= SWIFT_NS;
+    seat->pool->n_swift += seat->counted_swift;
 }
 
 /* ---- the channel ---- */
