@@ -57,6 +57,7 @@ struct scene {
     struct pool *pool;
     struct hold hold[MOST];
     soon_future *held[MOST];
+    unsigned others; /* tasks besides f */
 };
 
 /* The monitor does nothing until pool->collecting is released. */
@@ -76,7 +77,7 @@ static void scene_up(struct scene *s, int method, int workers)
     pass_for_quick(s->pool, s->held[1], 1000);
 }
 
-/* The others are still held; f was the one task besides. */
+/* The others are still held. */
 static void scene_down(struct scene *s, soon_future *f)
 {
     for (int i = 1; i < s->workers; i++) {
@@ -86,7 +87,7 @@ static void scene_down(struct scene *s, soon_future *f)
     }
     soon_future_unref(f);
     unref_all(s->held, (size_t)s->workers);
-    pool_down(s->ex, (uint64_t)s->workers + 1);
+    pool_down(s->ex, (uint64_t)s->workers + 1 + s->others);
     for (int i = 0; i < s->workers; i++)
         hold_free(&s->hold[i]);
 }
@@ -170,6 +171,39 @@ START_TEST(but_not_for_those_that_take_longer_than_to_bring_them)
 }
 END_TEST
 
+/* One without a timeout waits for the worker that is quick; one with a timeout
+ * may not, and overtakes it. */
+START_TEST(a_task_that_waits_for_a_quick_worker_holds_up_no_other_that_is_more_urgent)
+{
+    soon_task task = {.fn = task_square,
+                      .arg = &(int){8},
+                      .arg_len = sizeof(int),
+                      .priority = SOON_PRIORITY_HIGH,
+                      .timeout = SOON_SECONDS(100)};
+    soon_future *behind, *urgent;
+    struct scene s;
+
+    scene_up(&s, _i, 2);
+    s.pool->trust++;
+    soon_future *f = submit_int(s.ex, task_square, 7);
+    behind = submit_int(s.ex, task_square, 9);
+    struct whereabouts before = look(s.pool);
+    ck_assert_int_eq(soon_submit_task(s.ex, &task, &urgent), 0);
+    struct whereabouts after = look(s.pool);
+    soon__lock_release(&s.pool->collecting);
+    ck_assert_uint_eq(before.queued, 2);
+    ck_assert_uint_eq(before.idle, 1);
+    ck_assert_uint_eq(after.idle, 0);
+    assert_result_int(urgent, 64); /* while one is held */
+    assert_result_int(f, 49);
+    assert_result_int(behind, 81);
+    soon_future_unref(urgent);
+    soon_future_unref(behind);
+    s.others = 2;
+    scene_down(&s, f);
+}
+END_TEST
+
 /* Is a pool, of which one worker has been quick and now has nothing to do, still
  * relying on that when the next task comes? */
 static bool relies_after(int method, bool pause)
@@ -215,6 +249,8 @@ Suite *test_suite(void)
     add_over_methods(asleep, nor_does_one_that_waits_in_the_queue);
     add_over_methods(asleep, one_worker_is_enough_for_the_quickest_tasks_on_any_number_of_cpus);
     add_over_methods(asleep, but_not_for_those_that_take_longer_than_to_bring_them);
+    add_over_methods(asleep,
+                     a_task_that_waits_for_a_quick_worker_holds_up_no_other_that_is_more_urgent);
     add_over_methods(asleep, workers_have_to_be_quick_again_after_a_pause_but_not_after_a_moment);
     return suite;
 }

@@ -127,7 +127,7 @@ static struct seat *seat_for(struct pool *pool, const soon_task *task)
 
 static bool can_take(const struct pool *pool)
 {
-    return pool->idle || pool->roomy || pool->n_workers < pool->max_workers;
+    return !pool->stalled && (pool->idle || pool->roomy || pool->n_workers < pool->max_workers);
 }
 
 /* ---- writing a slot ---- */
@@ -296,7 +296,6 @@ static void settle(struct entry *entry, soon_future *f, int file)
 
     if (ours && !error) {
         show(entry, SOON__SLOT_QUEUED);
-        soon__seat_sort(seat);
         return;
     }
     soon__slot_at(entry)->arg_where = SOON__IN_SLOT; /* there is no file to wait for */
@@ -363,10 +362,33 @@ void soon__pump(struct pool *pool)
         struct seat *seat = seat_for(pool, &task);
         if (!seat) {
             unpop(&pool->queue, &before, f);
+            pool->stalled = true;
             return;
         }
         hand_out(seat, f, &task);
     }
+}
+
+/* What comes behind others changes nothing for them: a flood of tasks that have
+ * to wait does not look for a worker each time. */
+static bool is_behind(const struct soon_task_queue *queue, const struct soon_task_queue *before)
+{
+    for (unsigned i = 0; i < sizeof queue->lane / sizeof *queue->lane; i++)
+        if (queue->lane[i].head != before->lane[i].head)
+            return false;
+    return true;
+}
+
+void soon__bring(struct pool *pool, soon_future *chain)
+{
+    if (pool->stalled) {
+        const struct soon_task_queue before = pool->queue;
+        soon_task_queue_push(&pool->queue, chain);
+        pool->stalled = is_behind(&pool->queue, &before);
+    } else {
+        soon_task_queue_push(&pool->queue, chain);
+    }
+    soon__pump(pool);
 }
 
 int soon__give_errand(struct seat *seat, enum soon__errand errand)

@@ -101,6 +101,7 @@ static void look(struct pool *pool)
     if (news)
         pool->want_begins = false; /* who still waits asks again */
     soon__check_stuck(pool, now);
+    pool->stalled = false;
     soon__pump(pool);
     void *orphans = pool->orphans;
     pool->orphans = NULL;

@@ -88,8 +88,7 @@ static int submit(soon_executor *ex, soon_future *chain, size_t n)
     if (!error) {
         if (pool->n_ahead && is_urgent(chain))
             soon__take_back_below(pool, SOON_PRIORITY_HIGH);
-        soon_task_queue_push(&pool->queue, chain);
-        soon__pump(pool);
+        soon__bring(pool, chain);
         if (pool->queue.count && pool->start_after)
             soon__monitor_by(pool, pool->start_after);
     }

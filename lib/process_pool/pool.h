@@ -165,10 +165,12 @@ struct pool {
     soon__lock lock;
     struct soon_task_queue queue; /* Sync: lock */
     size_t stale;                 /* about how many in queue are done. Sync: lock */
-    struct seat **seats;          /* [max_workers], NULL where never used. Sync: lock */
-    unsigned n_seats;             /* made so far. Sync: lock */
-    unsigned n_workers;           /* seats that are not vacant. Sync: lock */
-    unsigned n_alive;             /* of them, those whose worker is known to be born. Sync: lock */
+    bool stalled; /* no worker was found for what is first in the queue, and nothing has changed
+                     since. Sync: lock */
+    struct seat **seats; /* [max_workers], NULL where never used. Sync: lock */
+    unsigned n_seats;    /* made so far. Sync: lock */
+    unsigned n_workers;  /* seats that are not vacant. Sync: lock */
+    unsigned n_alive;    /* of them, those whose worker is known to be born. Sync: lock */
     struct seat *vacant, *idle, *roomy; /* Sync: lock */
     struct seat *busy;                  /* Sync: lock */
     unsigned n_idle;                    /* Sync: lock */
@@ -241,6 +243,9 @@ static inline struct soon__slot *soon__slot_at(const struct entry *entry)
 
 /* Hands out what it can. Under the lock, which it may release meanwhile. */
 void soon__pump(struct pool *pool);
+
+/* Queues a chain, and hands out what it can. Under the lock. */
+void soon__bring(struct pool *pool, soon_future *chain);
 
 /* Hands an errand to a worker. Under the lock. 0; -EAGAIN: no room now;
  * another negative errno: it can't be done. */

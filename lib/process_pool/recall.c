@@ -160,6 +160,7 @@ static soon_future *sweep(struct pool *pool)
     if (++pool->stale < FEW || pool->stale * 2 < pool->queue.count)
         return NULL;
     pool->stale = 0;
+    pool->stalled = false;
     return soon_task_queue_sweep(&pool->queue);
 }
 

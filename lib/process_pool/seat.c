@@ -88,11 +88,12 @@ static void sort_busy(struct seat *seat)
 
 unsigned soon__seat_depth(const struct seat *seat)
 {
-    uint64_t depth = AHEAD_NS / (seat->pace ? seat->pace : 1);
-
     if (seat->pace > LONG_NS)
         return 1;
-    return depth < 2 ? 2 : depth > DEPTH_MAX ? DEPTH_MAX : (unsigned)depth;
+    if (seat->pace <= AHEAD_NS / DEPTH_MAX) /* spares most seats the division */
+        return DEPTH_MAX;
+    uint64_t depth = AHEAD_NS / seat->pace;
+    return depth < 2 ? 2 : (unsigned)depth;
 }
 
 static struct seat **list_for(struct seat *seat)
@@ -137,6 +138,7 @@ void soon__seat_sort(struct seat *seat)
     if (list)
         list_add(list, seat);
     sort_busy(seat);
+    seat->pool->stalled = false;
     seat->pool->n_idle -= seat->counted_idle;
     seat->counted_idle = is_idle(seat);
     seat->pool->n_idle += seat->counted_idle;
