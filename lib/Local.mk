@@ -54,6 +54,8 @@ soon_sources = \
 	lib/core/chain.h \
 	lib/core/error.c \
 	lib/core/error.h \
+	lib/core/depot.c \
+	lib/core/depot.h \
 	lib/core/executor.c \
 	lib/core/executor.h \
 	lib/core/fork.c \

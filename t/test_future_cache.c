@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MANY = 1000, FLOOD = 100000 };
+enum { MANY = 1000, FLOOD = 200000 };
 
 static soon_future *held[FLOOD], *again[FLOOD];
 
@@ -156,6 +156,70 @@ START_TEST(a_flood_is_given_back)
 }
 END_TEST
 
+/* ---- what the depot keeps ---- */
+
+enum { KEPT = 2048 * SOON__MAGAZINE, IN_HANDS = 30 * SOON__MAGAZINE };
+
+static void pass(soon_ns time)
+{
+    struct timespec t = {time / SOON_SECONDS(1), time % SOON_SECONDS(1)};
+
+    nanosleep(&t, NULL);
+}
+
+START_TEST(what_a_burst_left_goes_when_a_thread_ends)
+{
+    if (!soon__future_cache_keeps()) {
+        printf("SKIP: what the depot keeps: nothing is kept in this build\n");
+        return;
+    }
+    make(FLOOD);
+    drop(FLOOD);
+    ck_assert_uint_ge(soon__depot_count(), FLOOD - 2 * SOON__MAGAZINE);
+    in_thread(make_and_drop_there, 1);
+    ck_assert_uint_gt(soon__depot_count(), KEPT); /* it may be needed again */
+    pass(SOON_MS(1100));
+    in_thread(make_and_drop_there, 1);
+    ck_assert_uint_le(soon__depot_count(), KEPT);
+    ck_assert_uint_ge(soon__depot_count(), KEPT - 2 * SOON__MAGAZINE);
+}
+END_TEST
+
+/* Without a thread's end: each time that a magazine is exchanged. Some of what
+ * is left is then in the hands of who exchanges. */
+START_TEST(what_a_burst_left_goes_little_by_little)
+{
+    if (!soon__future_cache_keeps()) {
+        printf("SKIP: what the depot keeps: nothing is kept in this build\n");
+        return;
+    }
+    make(FLOOD);
+    drop(FLOOD);
+    pass(SOON_MS(1100));
+    for (int i = 0; i < 30; i++) {
+        make(IN_HANDS);
+        drop(IN_HANDS);
+    }
+    ck_assert_uint_le(soon__depot_count(), KEPT + IN_HANDS);
+    ck_assert_uint_ge(soon__depot_count(), KEPT - IN_HANDS);
+}
+END_TEST
+
+START_TEST(what_bursts_need_stays)
+{
+    if (!soon__future_cache_keeps()) {
+        printf("SKIP: what the depot keeps: nothing is kept in this build\n");
+        return;
+    }
+    for (int i = 0; i < 8; i++) {
+        make(FLOOD);
+        drop(FLOOD);
+        pass(SOON_MS(300));
+    }
+    ck_assert_uint_ge(soon__depot_count(), FLOOD - 2 * SOON__MAGAZINE);
+}
+END_TEST
+
 START_TEST(a_kept_one_counts_as_an_allocation_that_may_fail)
 {
     soon_future *f = NULL;
@@ -241,6 +305,9 @@ Suite *test_suite(void)
     tcase_add_test(tests, what_another_thread_freed_comes_back);
     tcase_add_test(tests, threads_that_end_leave_nothing);
     tcase_add_test(tests, a_flood_is_given_back);
+    tcase_add_test(tests, what_a_burst_left_goes_when_a_thread_ends);
+    tcase_add_test(tests, what_a_burst_left_goes_little_by_little);
+    tcase_add_test(tests, what_bursts_need_stays);
     tcase_add_test(tests, a_kept_one_counts_as_an_allocation_that_may_fail);
     tcase_add_test(tests, without_memory_for_a_magazine_futures_go_back);
     tcase_add_test(tests, a_fork_leaves_a_depot_that_works);

@@ -3,7 +3,7 @@
 
 #include "core/block.h"
 #include "core/callback.h"
-#include "core/future_cache.h"
+#include "core/depot.h"
 #include "core/timer.h"
 #include "os/patience.h"
 

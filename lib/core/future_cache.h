@@ -5,9 +5,8 @@
  * Most futures are freed by another thread than the one that made them, which
  * is what allocators do worst. So each thread keeps two magazines of free
  * futures, and exchanges whole ones with a depot under a lock: one lock for
- * MAGAZINE futures (Bonwick and Adams, "Magazines and Vmem", 2001). What the
- * depot has no room for goes back to the allocator, and so does what a thread
- * has when it ends.
+ * MAGAZINE futures (Bonwick and Adams, "Magazines and Vmem", 2001). What a
+ * thread has when it ends goes back to the allocator.
  *
  * A build with a memory checker keeps nothing, so that the checker sees each
  * use after free. Nor does the library that the tests link, if they say so.
@@ -15,21 +14,12 @@
 #ifndef SOON_CORE_FUTURE_CACHE_H
 #define SOON_CORE_FUTURE_CACHE_H
 
-#include "core/future.h"
+#include "core/depot.h"
 #include "core/thread.h"
 #include "os/fetch.h"
 #include "os/inject.h"
 
-enum {
-    SOON__MAGAZINE = 63,
-    SOON__AHEAD = 3, /* futures between the one that is taken and the one that is fetched */
-};
-
-/* 512 bytes. */
-struct soon__magazine {
-    struct soon__magazine *next;       /* in the depot. Sync: its lock */
-    soon_future *slot[SOON__MAGAZINE]; /* Sync: whose it is */
-};
+enum { SOON__AHEAD = 3 }; /* futures between the one that is taken and the one that is fetched */
 
 /* With another magazine, or from the allocator. */
 soon_future *soon__future_alloc_slowly(void);
@@ -69,9 +59,5 @@ extern bool soon__future_cache_off;
 /* Is anything kept, by that and by how the library was built? */
 bool soon__future_cache_keeps(void);
 #endif
-
-/* Around a fork. */
-void soon__depot_fork_prepare(void);
-void soon__depot_fork_release(void);
 
 #endif
