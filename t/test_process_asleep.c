@@ -138,36 +138,35 @@ START_TEST(nor_does_one_that_waits_in_the_queue)
 }
 END_TEST
 
-START_TEST(one_worker_is_enough_for_the_quickest_tasks_on_any_number_of_cpus)
+/* One that ended its tasks in pace ns each, and an idle one: is the idle one left
+ * asleep, on so many CPUs? */
+static void assert_left_asleep(int method, unsigned cpus, uint64_t pace, bool asleep)
 {
     struct scene s;
 
-    scene_up(&s, _i, 3);
-    s.pool->cpus = 3;
+    scene_up(&s, method, 3);
+    s.pool->cpus = cpus;
+    pass_for_quick(s.pool, s.held[1], pace);
     soon_future *f = submit_int(s.ex, task_square, 5);
     struct whereabouts w = look(s.pool);
     soon__lock_release(&s.pool->collecting);
-    ck_assert_uint_eq(w.idle, 1);
-    ck_assert_uint_eq(w.ahead, 1);
+    ck_assert_uint_eq(w.idle, asleep);
+    ck_assert_uint_eq(w.ahead, asleep);
     assert_result_int(f, 25);
     scene_down(&s, f);
 }
+
+START_TEST(the_quickest_tasks_leave_two_cpus_to_the_program)
+{
+    assert_left_asleep(_i, 3, 1000, true);
+    assert_left_asleep(_i, 4, 1000, false);
+}
 END_TEST
 
-START_TEST(but_not_for_those_that_take_longer_than_to_bring_them)
+START_TEST(those_that_take_longer_than_to_bring_them_do_not)
 {
-    struct scene s;
-
-    scene_up(&s, _i, 3);
-    s.pool->cpus = 3;
-    pass_for_quick(s.pool, s.held[1], 1500);
-    soon_future *f = submit_int(s.ex, task_square, 6);
-    struct whereabouts w = look(s.pool);
-    soon__lock_release(&s.pool->collecting);
-    ck_assert_uint_eq(w.idle, 0);
-    ck_assert_uint_eq(w.ahead, 0);
-    assert_result_int(f, 36);
-    scene_down(&s, f);
+    assert_left_asleep(_i, 3, 1500, false);
+    assert_left_asleep(_i, 1, 1500, true);
 }
 END_TEST
 
@@ -247,8 +246,8 @@ Suite *test_suite(void)
 
     add_over_methods(asleep, a_task_that_waits_for_a_quick_worker_does_not_wait_for_long);
     add_over_methods(asleep, nor_does_one_that_waits_in_the_queue);
-    add_over_methods(asleep, one_worker_is_enough_for_the_quickest_tasks_on_any_number_of_cpus);
-    add_over_methods(asleep, but_not_for_those_that_take_longer_than_to_bring_them);
+    add_over_methods(asleep, the_quickest_tasks_leave_two_cpus_to_the_program);
+    add_over_methods(asleep, those_that_take_longer_than_to_bring_them_do_not);
     add_over_methods(asleep,
                      a_task_that_waits_for_a_quick_worker_holds_up_no_other_that_is_more_urgent);
     add_over_methods(asleep, workers_have_to_be_quick_again_after_a_pause_but_not_after_a_moment);

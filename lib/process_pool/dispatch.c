@@ -81,11 +81,12 @@ static void begin_anew(struct pool *pool)
 }
 
 /* Do as many workers as there are CPUs end a task sooner than another would be
- * awake, or one as soon as the program brings the next? One that is still to be
- * started is started all the same. */
+ * awake? Those that do so sooner than the program brings the next leave a CPU to
+ * that and one to the monitor. One that is still to be started is started all
+ * the same. */
 static bool leaves_asleep(const struct pool *pool, const soon_task *task)
 {
-    bool enough = pool->n_quick >= pool->cpus || pool->n_swift;
+    bool enough = pool->n_quick >= pool->cpus || (pool->n_swift && pool->n_swift + 2 >= pool->cpus);
 
     return pool->quick && enough && pool->n_workers == pool->max_workers && !task->timeout;
 }

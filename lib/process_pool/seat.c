@@ -15,9 +15,9 @@
  * Waking a worker takes longer than many a task, and more of them than there are
  * CPUs get nothing done that fewer would not. So while as many as that are at
  * tasks so short, the others are left asleep (dispatch.c), and the monitor sees
- * to it that no task waits for long if that was wrong. One is enough for tasks
- * that take less time than the program needs to bring and to collect them: a
- * second would do nothing but spin, on a CPU that the program could use.
+ * to it that no task waits for long if that was wrong. Tasks that take less time
+ * than the program needs to bring and to collect them leave two CPUs to that:
+ * more workers would do nothing but spin there.
  *
  * How much is handed ahead goes by how long the worker's tasks take: nothing
  * while that is unknown or long, since a task handed ahead can't be begun by
