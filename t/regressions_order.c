@@ -229,6 +229,40 @@ START_TEST(children_begin_in_the_order_their_parent_submitted_them)
 }
 END_TEST
 
+/* Its last children are in the queue, so that those in the deque are older than
+ * that; and it runs these in place, the youngest first. */
+static int task_parent_in_place(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_executor *ex;
+    soon_future *own[3];
+
+    (void)call;
+    REQUIRE(arg_len == sizeof ex);
+    memcpy(&ex, arg, sizeof ex);
+    for (int i = 0; i < 3; i++)
+        REQUIRE(soon_submit(ex, task_nothing, NULL, 0, &own[i]) == 0);
+    REQUIRE(soon_submit_many(ex, (soon_task[2]){{.fn = task_nothing}, {.fn = task_nothing}}, 2,
+                             NULL) == 0);
+    for (int i = 3; i--;) {
+        REQUIRE(soon_future_wait(own[i], SOON_FOREVER) == 0);
+        soon_future_unref(own[i]);
+    }
+    return 0;
+}
+
+START_TEST(old_tasks_that_were_run_in_place_are_not_looked_for)
+{
+    soon_executor *ex = regress_pool((unsigned)_i);
+
+    for (int i = 0; i < 20; i++) {
+        soon_future *f = submit(ex, task_parent_in_place, &ex, sizeof ex);
+        assert_ok(soon_future_wait(f, ENOUGH));
+        soon_future_unref(f);
+    }
+    regress_end(ex);
+}
+END_TEST
+
 static struct {
     soon_executor *ex;
     struct bell child_ran;
@@ -276,5 +310,6 @@ void add_order_regressions(Suite *suite)
     tcase_add_loop_test(tc, quick_ones_behind_one_held_up_are_soon_taken, 0, 5);
     tcase_add_test(tc, what_a_sleeping_worker_took_goes_before_the_queue);
     tcase_add_loop_test(tc, children_begin_in_the_order_their_parent_submitted_them, 0, 4);
+    tcase_add_loop_test(tc, old_tasks_that_were_run_in_place_are_not_looked_for, 1, 4);
     tcase_add_test(tc, an_endless_stream_of_high_ones_lets_a_child_run);
 }

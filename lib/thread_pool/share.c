@@ -61,10 +61,17 @@ void soon__put_deque_first(struct worker *self)
     pool->newest = self;
 }
 
+/* Has it none left? The last of them may have gone at the bottom of its deque,
+ * which then ends before old_end: its owner ran them in place. */
+static bool has_done_old(const struct worker *w)
+{
+    return soon__deque_past(&w->deque, w->old_end) || soon__deque_empty(&w->deque);
+}
+
 /* The worker whose deque has the oldest of these tasks, or NULL. */
 static struct worker *find_oldest(struct pool *pool)
 {
-    while (pool->oldest && soon__deque_past(&pool->oldest->deque, pool->oldest->old_end))
+    while (pool->oldest && has_done_old(pool->oldest))
         soon__forget_deque(pool->oldest);
     return pool->oldest;
 }
