@@ -64,7 +64,7 @@ static bool wait_for_one_of_a_busy_worker(void)
     for (int i = 0; i < QUEUED; i++)
         behind[i] = submit(ex, task_nothing, NULL, 0);
     thread_start(&thread, release_under_sleeper, &watch);
-    soon__was_asleep();
+    soon__was_asleep(soon__now());
     assert_ok(soon_future_wait(f, SOON_FOREVER));
     gate_open(last.release);
     thread_join(&thread);
@@ -129,9 +129,77 @@ END_TEST
 START_TEST(patience_ends)
 {
     ck_assert(!soon__is_patient()); /* a thread that has never slept */
-    soon__was_asleep();
+    soon__was_asleep(soon__now());
     while (soon__is_patient())
         ;
+}
+END_TEST
+
+/* Naps for as long as it may, again and again, awake in between for that part of
+ * the nap (0: not at all); the length of the last nap. */
+static soon_ns nap_for(soon_ns *now, soon_ns spent, int part)
+{
+    const soon_ns end = *now + spent;
+    soon_ns nap = 0;
+
+    while (*now < end) {
+        nap = soon__nap_length(*now);
+        *now += nap;
+        soon__was_asleep(*now);
+        *now += part ? nap / part : 0;
+    }
+    return nap;
+}
+
+START_TEST(naps_get_longer_as_they_follow_one_another)
+{
+    soon_ns now = SOON_SECONDS(1);
+
+    soon__was_asleep(now);
+    ck_assert_int_eq(soon__nap_length(now), SOON__NAP_NS);
+    ck_assert_int_eq(nap_for(&now, SOON_MS(3), 20), SOON__NAP_NS);
+    soon_ns nap = nap_for(&now, SOON_MS(5), 20);
+    ck_assert_int_gt(nap, 8 * SOON__NAP_NS / 5);
+    ck_assert_int_le(nap, SOON_MS(8) / 16);
+    ck_assert_int_eq(nap_for(&now, SOON_MS(30), 20), SOON__NAP_MAX_NS);
+}
+END_TEST
+
+START_TEST(after_a_pause_they_are_short_again)
+{
+    soon_ns now = SOON_SECONDS(1);
+
+    soon__was_asleep(now);
+    ck_assert_int_eq(nap_for(&now, SOON_MS(30), 0), SOON__NAP_MAX_NS);
+    now += SOON_MS(3);
+    soon__was_asleep(now);
+    ck_assert_int_eq(soon__nap_length(now), SOON__NAP_NS);
+}
+END_TEST
+
+START_TEST(who_has_much_to_do_in_between_takes_short_ones)
+{
+    soon_ns now = SOON_SECONDS(1);
+
+    soon__was_asleep(now);
+    ck_assert_int_eq(nap_for(&now, SOON_MS(30), 8), SOON__NAP_NS);
+    ck_assert_int_eq(nap_for(&now, SOON_MS(30), 0), SOON__NAP_MAX_NS);
+    ck_assert_int_eq(nap_for(&now, SOON_MS(30), 8), SOON__NAP_NS);
+}
+END_TEST
+
+START_TEST(being_held_up_once_costs_half)
+{
+    soon_ns now = SOON_SECONDS(1);
+
+    soon__was_asleep(now);
+    nap_for(&now, SOON_MS(12), 0);
+    soon_ns before = soon__nap_length(now);
+    now += before / 8;
+    soon_ns after = soon__nap_length(now);
+    ck_assert_int_ge(before, SOON__NAP_NS * 3);
+    ck_assert_int_ge(after, before / 2);
+    ck_assert_int_le(after, before / 2 + 1);
 }
 END_TEST
 
@@ -218,6 +286,10 @@ Suite *test_suite(void)
     tcase_add_test(tests, who_is_not_busy_wakes_at_once);
     tcase_add_test(tests, who_was_busy_pays_what_it_owes);
     tcase_add_test(tests, patience_ends);
+    tcase_add_test(tests, naps_get_longer_as_they_follow_one_another);
+    tcase_add_test(tests, after_a_pause_they_are_short_again);
+    tcase_add_test(tests, who_has_much_to_do_in_between_takes_short_ones);
+    tcase_add_test(tests, being_held_up_once_costs_half);
     tests = test_case(suite, "at work");
     tcase_add_test(tests, workers_are_at_work_while_they_are_awake);
     tcase_add_test(tests, a_worker_that_sleeps_in_a_wait_is_not_at_work);

@@ -144,7 +144,7 @@ static bool may_nap(const soon_future *f, uint32_t state)
 static void nap(soon_future *f, uint32_t *state, soon_ns deadline)
 {
     uint32_t napping = *state | SOON__WAITERS | SOON__PATIENT;
-    soon_ns end = soon__now() + SOON__NAP_NS;
+    soon_ns now = soon__now(), end = now + soon__nap_length(now);
     uint32_t ticket = soon__nap_ticket(f);
 
     /* acquire, for failure: as in sleep_once(). */
@@ -345,7 +345,7 @@ int soon__sleep(soon_future *f, soon_ns deadline)
         if (error && !(state & SOON__DONE))
             return error;
     }
-    soon__was_asleep();
+    soon__was_asleep(soon__now());
     return 0;
 }
 

@@ -6,6 +6,8 @@
 static _Thread_local struct {
     soon__futex *owed; /* a bed whose sleepers were left asleep, or NULL. Sync: thread-local */
     soon_ns woke;      /* when it last slept, or 0. Sync: thread-local */
+    soon_ns since;     /* from then on it has done little but nap. Sync: thread-local */
+    soon_ns nap;       /* the length of its last nap. Sync: thread-local */
     bool busy;         /* Sync: thread-local */
 } self;
 
@@ -65,9 +67,24 @@ void soon__wake_owed(void)
 
 /* ---- patience ---- */
 
-void soon__was_asleep(void)
+void soon__was_asleep(soon_ns now)
 {
-    self.woke = soon__now();
+    if (now - self.woke > 2 * SOON__NAP_MAX_NS) /* it has been about something else */
+        self.since = now;
+    self.woke = now;
+}
+
+/* It may have been awake for long just for want of a CPU: so that halves what
+ * has been gained, and does not take it all. */
+soon_ns soon__nap_length(soon_ns now)
+{
+    enum { SHARE = 16 };
+
+    if (now - self.woke > self.nap / SHARE)
+        self.since += (self.woke - self.since) / 2;
+    soon_ns nap = (self.woke - self.since) / SHARE;
+    self.nap = nap < SOON__NAP_NS ? SOON__NAP_NS : nap > SOON__NAP_MAX_NS ? SOON__NAP_MAX_NS : nap;
+    return self.nap;
 }
 
 bool soon__is_patient(void)

@@ -9,11 +9,18 @@
  * many results at a time, and loses nothing, since what it waits for in the end
  * is not done before the workers are.
  *
- * So a thread that was woken a moment ago is patient. It sleeps for
- * SOON__NAP_NS at most, and lets a thread that has more to do leave it asleep.
- * That one then owes it a wake-up, and pays as soon as it has nothing more to
- * do. Nobody relies on that: the worker may be busy for hours. What a patient
- * sleeper relies on is its clock.
+ * So a thread that was woken a moment ago is patient. It naps, for SOON__NAP_NS
+ * at most, and lets a thread that has more to do leave it asleep. That one then
+ * owes it a wake-up, and pays as soon as it has nothing more to do. Nobody relies
+ * on that: the worker may be busy for hours. What a patient sleeper relies on is
+ * its clock.
+ *
+ * Each nap takes a CPU from a worker when it ends, so a thread that has done
+ * little but nap for a while naps longer: for a sixteenth of that while, up to
+ * SOON__NAP_MAX_NS. It sees nothing later by more than a sixteenth of the time
+ * that it has spent waiting already. A thread that is awake for more than a
+ * sixteenth of its time may be the one that brings the tasks, or whose results
+ * are so many that they want collecting: its naps get short again.
  *
  * By the time it pays what was waited for may be gone. So patient sleepers sleep
  * in one of a few places that are always there, chosen by the address; whoever
@@ -25,7 +32,7 @@
 #include "os/clock.h"
 #include "os/futex.h"
 
-enum { SOON__NAP_NS = 200000 };
+enum { SOON__NAP_NS = 200000, SOON__NAP_MAX_NS = 1000000 };
 
 /* The calling thread has more to do than what it is about to do; or no more. */
 void soon__set_busy(bool busy);
@@ -42,8 +49,11 @@ void soon__wake_patient(const void *there);
 /* Pays. */
 void soon__wake_owed(void);
 
-/* The calling thread has slept. */
-void soon__was_asleep(void);
+/* The calling thread has slept until now. */
+void soon__was_asleep(soon_ns now);
+
+/* The calling thread is about to nap: for how long? */
+soon_ns soon__nap_length(soon_ns now);
 
 /* Was that a moment ago? */
 bool soon__is_patient(void);

@@ -50,8 +50,15 @@ bool soon__is_patient(void)
     return model_choose(2);
 }
 
-void soon__was_asleep(void)
+void soon__was_asleep(soon_ns now)
 {
+    (void)now;
+}
+
+soon_ns soon__nap_length(soon_ns now)
+{
+    (void)now;
+    return SOON__NAP_NS;
 }
 
 /* A nap is over when its time is up; it may be at once. */
