@@ -52,6 +52,7 @@ soon_sources = \
 	lib/core/callback_index.c \
 	lib/core/callback_index.h \
 	lib/core/chain.h \
+	lib/core/deque.h \
 	lib/core/error.c \
 	lib/core/error.h \
 	lib/core/depot.c \
@@ -118,7 +119,6 @@ soon_sources = \
 	lib/process_pool/worker.h \
 	lib/thread_pool/backlog.c \
 	lib/thread_pool/backlog.h \
-	lib/thread_pool/deque.h \
 	lib/thread_pool/flush.c \
 	lib/thread_pool/idle.c \
 	lib/thread_pool/inbox.h \

@@ -23,41 +23,56 @@ struct soon__result {
 struct soon_call {
     soon_future *future;        /* Sync: const after init */
     soon_call *outer;           /* the task below on this stack. Sync: const after init */
+    soon_executor *own;         /* see soon__in_task_of(), or NULL. Sync: the running thread */
     struct soon_port *port;     /* to where the task came from; NULL: this process. Sync: const */
     struct soon_port *buffers;  /* large results are the port's; NULL: blobs. Sync: const */
     unsigned char *room;        /* where a small result goes. Sync: const after init */
     size_t room_size;           /* how large that may be. Sync: const after init */
     struct soon__result result; /* Sync: the running thread */
     char *message;              /* what soon_fail() said. Sync: the running thread */
-    bool counted;               /* the future is its executor's. Sync: const after init */
     struct soon__timer timer;   /* its deadline; without one only that is set, to NEVER */
 
     struct soon__blocked *sleeper; /* see block.c. Sync: the blocked lock */
     soon_call *next_asleep;        /* Sync: the blocked lock */
 };
 
-static inline void soon__call_init(soon_call *call, soon_future *f)
+/* own: whose task it is to soon__in_task_of(), or NULL. */
+static inline void soon__call_init(soon_call *call, soon_future *f, soon_executor *own)
 {
     call->future = f;
     call->outer = soon__self.call;
-    call->port = call->buffers = NULL;
+    call->own = own;
     call->room = f->payload + soon__arg_room(f);
     call->room_size = SOON__PAYLOAD - soon__arg_room(f);
     call->result = (struct soon__result){.len = 0};
     call->message = NULL;
-    call->counted = f->executor != NULL;
+    call->port = call->buffers = NULL;
     call->timer.deadline = SOON__NEVER;
 }
 
 /* Is the calling thread a worker of ex, in one of its tasks? Then a drain waits
- * for that task, and so for what this thread counts before it ends. Not so if
- * the task has a timeout: it may be done while it still runs. */
+ * for that task, and so for what this thread counts before it ends; there is a
+ * shard to count in; and ex lives in this process. Not so if the task has a timeout:
+ * it may be done while it still runs. */
 static inline bool soon__in_task_of(const soon_executor *ex)
 {
     const soon_call *call = soon__self.call;
 
-    return call && soon__own_tally(ex) && call->counted && call->future->executor == ex &&
-           !(call->future->flags & SOON__TIMED);
+    return call && call->own == ex;
+}
+
+/* Is f a task of the same executor as the calling thread's task, with nothing but
+ * a function and a small argument? */
+static inline bool soon__may_join(const soon_future *f)
+{
+    return f->executor && soon__in_task_of(f->executor) && !f->flags && f->arg_len <= SOON__PAYLOAD;
+}
+
+/* What that goes by, for a call of f that begins. */
+static inline soon_executor *soon__own_executor(const soon_future *f)
+{
+    return f->executor && soon__own_tally(f->executor) && !(f->flags & SOON__TIMED) ? f->executor
+                                                                                    : NULL;
 }
 
 /* Hands result and message over to the future, for the winner of the right

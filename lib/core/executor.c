@@ -298,7 +298,7 @@ void soon_worker_leave(soon_executor *ex)
         soon__misuse("soon_worker_leave: the thread is no worker of this executor");
     if (soon__self.tally)
         soon__tally_leave(&ex->core->tallies, soon__self.tally);
-    soon__self.tally = NULL;
+    soon__disown();
     soon__self.worker_of = NULL;
 }
 

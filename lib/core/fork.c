@@ -4,6 +4,7 @@
 #include "core/block.h"
 #include "core/callback.h"
 #include "core/depot.h"
+#include "core/thread.h"
 #include "core/timer.h"
 #include "os/patience.h"
 
@@ -35,6 +36,7 @@ static void child(void)
 
     /* relaxed: the child has one thread. */
     atomic_store_explicit(&soon__fork_generation, next ? next : 1, memory_order_relaxed);
+    soon__disown();
     soon__work_fork_child();
     soon__depot_fork_release();
     soon__timer_fork_child();

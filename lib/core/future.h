@@ -318,4 +318,7 @@ int soon__sleep(soon_future *f, soon_ns deadline);
 /* soon_future_run() by a waiting worker, which takes f out of turn. */
 bool soon__run_in_place(soon_future *f);
 
+/* The same for a task for which soon__may_join() is true: fork-join's. */
+bool soon__join(soon_future *f);
+
 #endif

@@ -49,7 +49,7 @@ static __attribute__((noinline)) void run_special(soon_future *f)
     size_t len;
     const void *arg = soon__future_arg(f, &len);
 
-    soon__call_init(&call, f);
+    soon__call_init(&call, f, soon__own_executor(f));
     soon__self.call = &call;
     if (f->flags & SOON__TIMED)
         arm(&call);
@@ -63,30 +63,44 @@ static __attribute__((noinline)) void run_special(soon_future *f)
     soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
 }
 
-/* Callbacks run in settle: they are no part of the task. queued: the caller has
- * taken f out of a queue, and has the reference that came with it. */
-static inline void run_claimed(soon_future *f, bool queued)
+/* Runs the function and leaves in f what came of it, for nobody to see yet. */
+static inline int call_plain(soon_future *f, soon_executor *own)
 {
     soon_call call;
     size_t len;
-
-    if (f->flags & (SOON__TIMED | SOON__BATCH)) {
-        run_special(f);
-        return;
-    }
     const void *arg = soon__future_arg(f, &len);
-    soon__call_init(&call, f);
+
+    soon__call_init(&call, f, own);
     soon__self.call = &call;
     int code = f->fn(&call, arg, len);
     soon__self.call = call.outer;
     soon__call_deliver(&call, code);
-    if (!soon__settle_plain(f, code, queued))
-        soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
+    return code;
+}
+
+static void settle(soon_future *f, int code)
+{
+    soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
+}
+
+/* Callbacks run in settle: they are no part of the task. */
+static void run_claimed(soon_future *f)
+{
+    if (f->flags & (SOON__TIMED | SOON__BATCH))
+        run_special(f);
+    else
+        settle(f, call_plain(f, soon__own_executor(f)));
 }
 
 void soon_future_run_claimed(soon_future *f)
 {
-    run_claimed(f, true);
+    if (f->flags & (SOON__TIMED | SOON__BATCH)) {
+        run_special(f);
+        return;
+    }
+    int code = call_plain(f, soon__own_executor(f));
+    if (!soon__settle_plain(f, code))
+        settle(f, code);
 }
 
 bool soon_future_claim(soon_future *f)
@@ -98,9 +112,11 @@ bool soon_future_run(soon_future *f)
 {
     if (!soon__claim_call(f))
         return false;
-    run_claimed(f, false);
+    run_claimed(f);
     return true;
 }
+
+/* ---- in place ---- */
 
 bool soon__run_in_place(soon_future *f)
 {
@@ -110,9 +126,34 @@ bool soon__run_in_place(soon_future *f)
         return false;
     /* In flight: ex is alive until the task is settled. */
     soon__count(ex, &ex->core->tallies, SOON__N_HELPED, 1);
-    if (ex->ops->withdrawn)
-        ex->ops->withdrawn(ex, f);
-    run_claimed(f, false);
+    soon__withdraw(ex, f);
+    run_claimed(f);
+    return true;
+}
+
+/* The same steps with what is known of such a task: it is counted in this thread's
+ * shard, for which a drain waits with the outer task; nothing of it lies outside; and
+ * callbacks are due only if it had hooks. */
+bool soon__join(soon_future *f)
+{
+    soon_executor *ex = f->executor;
+    struct soon__tally *mine = soon__self.tally;
+
+    if (!soon__stack_left() || !soon__begin_call(f))
+        return false;
+    soon__bump(mine, SOON__N_STARTED, 1);
+    soon__bump(mine, SOON__N_HELPED, 1);
+    soon__withdraw(ex, f);
+    int code = call_plain(f, ex);
+    if (!soon__in_task_of(ex)) { /* it has forked, and this is the child */
+        settle(f, code);
+        return soon_future_done(f);
+    }
+    soon__count_end(mine, f, code);
+    soon__publish(f, SOON_FINISHED);
+    soon__release_own(mine);
+    if (soon__self.due)
+        soon__run_callbacks();
     return true;
 }
 
@@ -124,7 +165,7 @@ static void begin_alone(soon_call *call, soon_future *f, unsigned flags)
     soon__future_init(f);
     f->flags = (uint8_t)flags;
     atomic_init(&f->state, SOON_RUNNING | SOON__CALL);
-    soon__call_init(call, f);
+    soon__call_init(call, f, NULL);
     soon__self.call = call;
 }
 

@@ -2,6 +2,7 @@
 #include "core/thread.h"
 
 #include "core/call.h"
+#include "core/deque.h"
 #include "os/thread.h"
 
 _Thread_local struct soon__thread soon__self;
@@ -9,9 +10,22 @@ _Thread_local struct soon__thread soon__self;
 bool soon__runs_task_of(const soon_executor *ex)
 {
     for (const soon_call *call = soon__self.call; call; call = call->outer)
-        if (call->counted && call->future->executor == ex)
+        if (call->future->executor == ex)
             return true;
     return false;
+}
+
+void soon__disown(void)
+{
+    soon__self.tally = NULL;
+    soon__self.deque = NULL;
+    for (soon_call *call = soon__self.call; call; call = call->outer)
+        call->own = NULL;
+}
+
+void soon__deque_adopt(struct soon__deque *d)
+{
+    soon__self.deque = d;
 }
 
 uintptr_t soon__find_stack(void)

@@ -9,6 +9,7 @@
 #include <soon/future.h>
 #include <stdint.h>
 
+struct soon__deque;
 struct soon__tally;
 struct soon__callback;
 struct soon__magazine;
@@ -25,6 +26,7 @@ struct soon__thread {
     soon_call *call;                  /* the innermost task it runs, or NULL */
     soon_executor *worker_of;         /* see soon_worker_enter(), or NULL */
     struct soon__tally *tally;        /* its own shard of worker_of's figures, or NULL */
+    struct soon__deque *deque;        /* see soon__deque_adopt(), or NULL */
     uintptr_t stack_low;              /* of its stack; 0: not asked yet; UINTPTR_MAX: unknown */
     struct soon__callback *due;       /* callbacks to run, oldest first */
     struct soon__callback **due_tail; /* where the next one goes; NULL while due is empty */
@@ -36,6 +38,10 @@ struct soon__thread {
 /* initial-exec (see the build's flags): a few words fit what the loader keeps
  * for libraries that are loaded late. */
 extern _Thread_local struct soon__thread soon__self;
+
+/* The calling thread has nothing to itself any more, neither figures nor a deque:
+ * it is a worker no longer, or in a forked child. */
+void soon__disown(void);
 
 /* Does one of the tasks that the calling thread runs belong to ex? */
 bool soon__runs_task_of(const soon_executor *ex);
@@ -59,8 +65,9 @@ static inline bool soon__stack_left(void)
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     uintptr_t low = soon__self.stack_low ? soon__self.stack_low : soon__find_stack();
 
-    /* A fiber's stack is not the thread's: then nothing is known either. */
-    return here < low || here - low > SOON__STACK_RESERVE;
+    /* A fiber's stack is not the thread's: then nothing is known either. If it
+     * lies below, the difference wraps around and is large too. */
+    return here - low > SOON__STACK_RESERVE;
 }
 
 #endif

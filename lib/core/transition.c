@@ -207,8 +207,7 @@ int soon__close_foreign(soon_future *f, uint32_t *from)
         decide_begun(f);
         return -EBUSY;
     }
-    if (ex->ops->withdrawn)
-        ex->ops->withdrawn(ex, f);
+    soon__withdraw(ex, f);
     return 0;
 }
 
@@ -364,8 +363,8 @@ static bool cancel_closed(soon_future *f)
     /* A callback may drop the caller's reference to f. */
     soon_future_ref(f);
     soon__future_return_arg(f);
-    if (ex && ex->ops->withdrawn && !(f->flags & SOON__SURPLUS))
-        ex->ops->withdrawn(ex, f);
+    if (ex && !(f->flags & SOON__SURPLUS))
+        soon__withdraw(ex, f);
     soon__settle(f, SOON__CANCELLED, false);
     soon_future_unref(f);
     return true;

@@ -10,6 +10,7 @@
 
 #include "core/call.h"
 #include "core/callback.h"
+#include "core/deque.h"
 #include "core/executor.h"
 #include "os/patience.h"
 
@@ -21,8 +22,8 @@ static inline void soon__count_begun(soon_executor *ex, const soon_future *f)
 }
 
 /* PENDING -> RUNNING|CALL, for who runs the function itself, and so is the one
- * who will complete f. True if this call made it. Never waits. */
-static inline bool soon__claim_call(soon_future *f)
+ * who will complete f. True if this call made it. Never waits, nor counts. */
+static inline bool soon__begin_call(soon_future *f)
 {
     /* relaxed: the swap below decides, and acquires. */
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
@@ -35,7 +36,16 @@ static inline bool soon__claim_call(soon_future *f)
     } while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
                                                     state | SOON_RUNNING | SOON__CALL,
                                                     memory_order_acq_rel, memory_order_relaxed));
-    if (f->executor && !soon__inherited(state))
+    return true;
+}
+
+/* The same, and counts it. */
+static inline bool soon__claim_call(soon_future *f)
+{
+    if (!soon__begin_call(f))
+        return false;
+    /* relaxed: for the birthplace only. */
+    if (f->executor && !soon__inherited(atomic_load_explicit(&f->state, memory_order_relaxed)))
         soon__count_begun(f->executor, f);
     return true;
 }
@@ -66,6 +76,17 @@ static inline bool soon__claim_queued(soon_future *f)
     atomic_store_explicit(&f->state, state | SOON_RUNNING | SOON__CALL, memory_order_relaxed);
     soon__count_begun(f->executor, f);
     return true;
+}
+
+/* f, which somebody else than its queue has claimed or is about to end, is in the
+ * queue no more. Often it is the youngest of what the calling thread's tasks have
+ * submitted: then its entry's reference goes, which is not f's last. */
+static inline void soon__withdraw(soon_executor *ex, soon_future *f)
+{
+    if (soon__self.deque && soon__deque_take(soon__self.deque, f))
+        soon__future_drop(f, 1);
+    else if (ex->ops->withdrawn)
+        ex->ops->withdrawn(ex, f);
 }
 
 /* The step to done. */
@@ -102,44 +123,46 @@ static inline void soon__publish_queued(soon_future *f, enum soon_state phase)
                               memory_order_relaxed);
 }
 
-/* As soon__release_one(). A drain waits for the outer task, whose own count comes
- * after this one and is seen with it. */
-static inline void soon__release_own(soon_executor *ex, struct soon__tally *mine)
+/* As soon__release_one(), in a task of ex. A drain waits for that task, whose own
+ * count comes after this one and is seen with it. */
+static inline void soon__release_own(struct soon__tally *mine)
 {
     _Atomic uint64_t *released = &mine->figure[SOON__N_RELEASED];
 
-    if (soon__in_task_of(ex))
-        /* relaxed: this thread alone writes it; release: who sums it finds what
-         * came before, SUBMITTED too; pairs with soon__tally_sum(). */
-        atomic_store_explicit(released, atomic_load_explicit(released, memory_order_relaxed) + 1,
-                              memory_order_release);
-    else
-        soon__release_one(ex);
+    /* relaxed: this thread alone writes it; release: who sums it finds what
+     * came before, SUBMITTED too; pairs with soon__tally_sum(). */
+    atomic_store_explicit(released, atomic_load_explicit(released, memory_order_relaxed) + 1,
+                          memory_order_release);
 }
 
-/* soon__settle() for most calls, which are in a worker of the executor and have
- * nothing but a function and a small argument: the same steps, in its order.
- * queued: the caller has the queue's reference. False: it is to be called. */
-static inline bool soon__settle_plain(soon_future *f, int code, bool queued)
+static inline void soon__count_end(struct soon__tally *mine, const soon_future *f, int code)
 {
-    soon_executor *ex = f->executor;
-    struct soon__tally *mine = ex ? soon__own_tally(ex) : NULL;
     size_t len;
 
-    /* relaxed: for the birthplace only. */
-    if (!mine || !ex->core->drains || f->flags || f->arg_len == SOON__OUTSIDE ||
-        soon__inherited(atomic_load_explicit(&f->state, memory_order_relaxed)))
-        return false;
     if (!code) {
         soon__future_value(f, &len);
         soon__bump(mine, SOON__N_BYTES_OUT, len);
     }
     soon__bump(mine, code ? SOON__N_FAILED : SOON__N_FINISHED, 1);
-    if (queued)
-        soon__publish_queued(f, SOON_FINISHED);
+}
+
+/* soon__settle() for most calls, which are in a worker of the executor and have
+ * nothing but a function and a small argument: the same steps, in its order. The
+ * caller has the queue's reference. False: it is to be called. */
+static inline bool soon__settle_plain(soon_future *f, int code)
+{
+    soon_executor *ex = f->executor;
+    /* In a child that the task forked there is none. */
+    struct soon__tally *mine = ex ? soon__own_tally(ex) : NULL;
+
+    if (!mine || !ex->core->drains || f->flags || f->arg_len == SOON__OUTSIDE)
+        return false;
+    soon__count_end(mine, f, code);
+    soon__publish_queued(f, SOON_FINISHED);
+    if (soon__in_task_of(ex))
+        soon__release_own(mine);
     else
-        soon__publish(f, SOON_FINISHED);
-    soon__release_own(ex, mine);
+        soon__release_one(ex);
     if (soon__self.due)
         soon__run_callbacks();
     return true;

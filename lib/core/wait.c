@@ -89,19 +89,25 @@ int soon__wait_until(soon_future *f, soon_ns deadline)
     return wait_until(f, deadline);
 }
 
-/* What every wait for one future is, inline for the sake of fork-join. */
-static inline int wait_for_one(soon_future *f, soon_ns timeout)
+static __attribute__((noinline)) int wait_for_pending(soon_future *f, soon_ns timeout)
 {
-    if (!f)
-        return -EINVAL;
-    uint32_t state = soon__state(f);
-    if (state & SOON__DONE)
-        return 0;
-    if (soon__inherited(state))
+    if (soon__inherited(soon__state(f)))
         return -ENOTRECOVERABLE;
     if (!timeout)
         return -ETIMEDOUT;
     return wait_until(f, timeout < 0 ? SOON__NEVER : soon__deadline(timeout));
+}
+
+/* What every wait for one future is, with a way of its own for fork-join. */
+static inline int wait_for_one(soon_future *f, soon_ns timeout)
+{
+    if (!f)
+        return -EINVAL;
+    if (soon__state(f) & SOON__DONE)
+        return 0;
+    if (timeout && !soon__self.calling_back && soon__may_join(f) && soon__join(f))
+        return 0;
+    return wait_for_pending(f, timeout);
 }
 
 int soon_future_wait(soon_future *f, soon_ns timeout)

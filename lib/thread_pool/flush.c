@@ -13,7 +13,7 @@ enum { SWEEP_MIN = 1024 }; /* stale entries worth a sweep */
 /* Entries of the queue that are done would wait for their turn just to be
  * dropped. Sweeping when they are more than half keeps the cost of each
  * constant and the queue in proportion to what is pending. */
-static __attribute__((noinline)) void count_stale(struct pool *pool)
+void soon__count_stale(struct pool *pool)
 {
     soon_future *swept = NULL;
 
@@ -33,17 +33,6 @@ static __attribute__((noinline)) void count_stale(struct pool *pool)
         soon_future_unref(swept);
         swept = next;
     }
-}
-
-/* A task that a wait claims in place is often the youngest of the worker's own. */
-void soon__forget(struct pool *pool, soon_future *f)
-{
-    struct worker *self = soon__this_worker;
-
-    if (self && self->pool == pool && soon__deque_take(&self->deque, f))
-        soon_future_unref(f);
-    else
-        count_stale(pool);
 }
 
 static soon_future *take_any(struct pool *pool)

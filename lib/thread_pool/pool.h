@@ -11,12 +11,12 @@
 #include <soon/backend.h>
 
 #include "core/chain.h"
+#include "core/deque.h"
 #include "os/lock.h"
 #include "os/spin.h"
 #include "os/thread.h"
 #include "os/wait_group.h"
 #include "thread_pool/backlog.h"
-#include "thread_pool/deque.h"
 #include "thread_pool/inbox.h"
 
 struct pool;
@@ -194,8 +194,8 @@ void soon__wake_all(struct pool *pool);
 
 /* ---- flush.c ---- */
 
-/* f, still queued, was claimed or cancelled elsewhere. */
-void soon__forget(struct pool *pool, soon_future *f);
+/* A task still queued was claimed or cancelled elsewhere. */
+void soon__count_stale(struct pool *pool);
 
 /* Runs everything queued in the calling thread: no worker is awake, and none
  * can be started. */

@@ -154,6 +154,7 @@ static void *worker_main(void *arg)
     soon__this_worker = self;
     soon__thread_name(pool->name, self->number);
     soon_worker_enter(&pool->ex);
+    soon__deque_adopt(&self->deque);
     soon__work_begins();
     if (initialize(self)) {
         while (work(self))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lib/thread_pool/deque.h: whatever the owner and two thieves do, every entry
+ * lib/core/deque.h: whatever the owner and two thieves do, every entry
  * goes to exactly one of them, who then sees what was written before the push.
  * The ring has two slots, so that four entries wrap it around. In the second
  * model the first two are the owner's share, of which thieves may take all that
@@ -8,7 +8,7 @@
  */
 #include "model.h"
 
-#include "thread_pool/deque.h"
+#include "core/deque.h"
 
 _Static_assert(SOON__DEQUE_SIZE == 2, "the model wants a ring that wraps around soon");
 

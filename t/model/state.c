@@ -419,7 +419,7 @@ static void after_remote(void)
 /* ---- mutants ---- */
 
 static const struct model_mutant call_mutants[] = {
-    {"soon__claim_call", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__begin_call", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"cancel_pending", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"soon__publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},

@@ -30,8 +30,8 @@
  * That push's store to bottom is seq_cst, and not only a release, is for the
  * argument in schedule.c: who pushes then looks for sleepers.
  */
-#ifndef SOON_THREAD_POOL_DEQUE_H
-#define SOON_THREAD_POOL_DEQUE_H
+#ifndef SOON_CORE_DEQUE_H
+#define SOON_CORE_DEQUE_H
 
 #include <soon/backend.h>
 #include <stdatomic.h>
@@ -146,6 +146,10 @@ static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
     atomic_store_explicit(&d->bottom, b + 1, memory_order_relaxed);
     return won;
 }
+
+/* What the calling thread's tasks submit to the executor that it is a worker of
+ * lies here: a wait for the youngest takes it back. Until soon_worker_leave(). */
+void soon__deque_adopt(struct soon__deque *d);
 
 /* Owner. The index that the next push gets. */
 static inline int64_t soon__deque_end(const struct soon__deque *d)
