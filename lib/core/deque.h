@@ -42,6 +42,9 @@
 #define SOON__DEQUE_SIZE 512 /* the model checker makes do with 2 */
 #endif
 
+_Static_assert((SOON__DEQUE_SIZE & (SOON__DEQUE_SIZE - 1)) == 0, "not a power of two");
+enum { SOON__DEQUE_MASK = SOON__DEQUE_SIZE - 1 };
+
 struct soon__deque {
     _Alignas(64) _Atomic int64_t top;            /* Sync: atomic */
     _Alignas(64) _Atomic int64_t bottom;         /* Sync: atomic; the owner writes */
@@ -62,7 +65,7 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
     if (b - t >= SOON__DEQUE_SIZE)
         return false;
     /* relaxed: published by bottom. */
-    atomic_store_explicit(&d->slot[b % SOON__DEQUE_SIZE], f, memory_order_relaxed);
+    atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f, memory_order_relaxed);
     /* seq_cst: publishes the slot to the load of bottom in steal, and see the
      * last paragraph above. */
     atomic_store_explicit(&d->bottom, b + 1, memory_order_seq_cst);
@@ -79,7 +82,7 @@ static inline void soon__deque_push_share(struct soon__deque *d, soon_future *co
     for (size_t i = 0; i < n; i++, b++)
         /* relaxed: published by bottom. That it is empty was seen by a load of
          * top, so that no thief will take what was in the slot. */
-        atomic_store_explicit(&d->slot[b % SOON__DEQUE_SIZE], f[i], memory_order_relaxed);
+        atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f[i], memory_order_relaxed);
     d->shared = b;
     /* seq_cst: as in soon__deque_push(). */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
@@ -97,7 +100,7 @@ static inline soon_future *soon__deque_steal(struct soon__deque *d, bool *again)
     if (t >= b)
         return NULL;
     /* relaxed: the load of bottom has acquired it. */
-    soon_future *f = atomic_load_explicit(&d->slot[t % SOON__DEQUE_SIZE], memory_order_relaxed);
+    soon_future *f = atomic_load_explicit(&d->slot[t & SOON__DEQUE_MASK], memory_order_relaxed);
     if (atomic_compare_exchange_strong_explicit(&d->top, &t, t + 1, memory_order_seq_cst,
                                                 memory_order_relaxed))
         return f;
@@ -119,7 +122,7 @@ static inline size_t soon__deque_steal_half(struct soon__deque *d, soon_future *
             n = max;
         for (size_t i = 0; i < n; i++)
             /* relaxed: the lock has published what the share is. */
-            out[i] = atomic_load_explicit(&d->slot[(t + (int64_t)i) % SOON__DEQUE_SIZE],
+            out[i] = atomic_load_explicit(&d->slot[(t + (int64_t)i) & SOON__DEQUE_MASK],
                                           memory_order_relaxed);
     } while (n && !atomic_compare_exchange_strong_explicit(
                       &d->top, &t, t + (int64_t)n, memory_order_seq_cst, memory_order_seq_cst));
@@ -132,7 +135,7 @@ static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
     /* relaxed: the owner's own, and a slot it wrote itself. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
     if (b < d->shared ||
-        atomic_load_explicit(&d->slot[b % SOON__DEQUE_SIZE], memory_order_relaxed) != f)
+        atomic_load_explicit(&d->slot[b & SOON__DEQUE_MASK], memory_order_relaxed) != f)
         return false;
     /* seq_cst, both: see above. */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
@@ -174,7 +177,7 @@ static inline void soon__deque_fetch(const struct soon__deque *d, int64_t behind
     int64_t at = atomic_load_explicit(&d->top, memory_order_relaxed) + behind;
 
     if (at < atomic_load_explicit(&d->bottom, memory_order_relaxed))
-        soon__fetch(atomic_load_explicit(&d->slot[at % SOON__DEQUE_SIZE], memory_order_relaxed));
+        soon__fetch(atomic_load_explicit(&d->slot[at & SOON__DEQUE_MASK], memory_order_relaxed));
 }
 
 /* Anybody. Has everything before an index been taken? A snapshot. */

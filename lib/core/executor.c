@@ -55,6 +55,7 @@ int soon_executor_init(soon_executor *ex, const struct soon_executor_ops *ops,
                                    (ops->flags & SOON_BACKEND_REMOTE ? SOON__REMOTE : 0));
     core->plain = !limits->max_pending && !(ops->flags & SOON_BACKEND_REMOTE) && !ops->find;
     core->drains = ops->flags & SOON_BACKEND_DRAINS;
+    core->forks = core->plain && core->drains && !core->future_flags;
     atomic_init(&core->refs, 1);
     atomic_init(&core->holds, 1);
     memset(ex, 0, sizeof *ex);

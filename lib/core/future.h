@@ -172,6 +172,28 @@ static inline void soon__move(void *to, const void *from, size_t len)
     memcpy((char *)to + len - sizeof last, &last, sizeof last);
 }
 
+/* Up to SOON__PAYLOAD bytes, which do not overlap, without a call for any number. */
+static inline void soon__copy_small(void *to, const void *from, size_t len)
+{
+    enum { STEP = 16 };
+    unsigned char *t = to;
+    const unsigned char *f = from;
+
+    if (len >= sizeof(uint64_t) && len <= STEP) {
+        soon__move(to, from, len);
+    } else if (len > STEP) { /* the last step may overlap the one before */
+        for (size_t at = STEP; at < len; at += STEP)
+            memcpy(t + at - STEP, f + at - STEP, STEP);
+        memcpy(t + len - STEP, f + len - STEP, STEP);
+    } else if (len >= sizeof(uint32_t)) {
+        memcpy(t, f, sizeof(uint32_t));
+        memcpy(t + len - sizeof(uint32_t), f + len - sizeof(uint32_t), sizeof(uint32_t));
+    } else {
+        for (size_t at = 0; at < len; at++)
+            t[at] = f[at];
+    }
+}
+
 /* Bytes of payload that the argument takes. */
 static inline size_t soon__arg_room(const soon_future *f)
 {

@@ -25,19 +25,23 @@ enum { SOON__AHEAD = 3 }; /* futures between the one that is taken and the one t
 soon_future *soon__future_alloc_slowly(void);
 void soon__future_free_slowly(soon_future *f);
 
-/* Memory for a future, not initialised, or NULL. */
-static inline soon_future *soon__future_alloc(void)
+/* Memory for a future from the magazine in use, where there is some. */
+static inline soon_future *soon__future_at_hand(void)
 {
     struct soon__future_cache *cache = &soon__self.futures;
-
-    if (!cache->count)
-        return soon__future_alloc_slowly();
-    if (soon__inject(SOON__INJECT_ALLOC))
-        return NULL;
     unsigned at = --cache->count;
+
     if (at >= SOON__AHEAD)
         soon__fetch(cache->loaded->slot[at - SOON__AHEAD]);
     return cache->loaded->slot[at];
+}
+
+/* Memory for a future, not initialised, or NULL. */
+static inline soon_future *soon__future_alloc(void)
+{
+    if (!soon__self.futures.count)
+        return soon__future_alloc_slowly();
+    return soon__inject(SOON__INJECT_ALLOC) ? NULL : soon__future_at_hand();
 }
 
 /* f's reference count stays 0 for as long as nobody gets the memory. */

@@ -407,29 +407,37 @@ static __attribute__((cold)) void leave_plain(soon_executor *ex, size_t arg_len)
     leave(ex, 1);
 }
 
+/* What a plain task's future is before it is handed in. */
+static inline void init_plain(soon_future *f, soon_executor *ex, soon_fn *fn, const void *arg,
+                              size_t arg_len, uint32_t refs)
+{
+    const struct soon_executor_core *core = ex->core;
+
+    memset(f, 0, offsetof(soon_future, payload));
+    f->executor = ex;
+    f->fn = fn;
+    f->flags = core->future_flags;
+    f->arg_len = (uint8_t)arg_len;
+    soon__copy_small(f->payload, arg, arg_len);
+    atomic_init(&f->state, SOON_PENDING | core->birthplace << SOON__BIRTHPLACE_SHIFT);
+    atomic_init(&f->refs, refs);
+}
+
 /* The short way for what most tasks are: a small argument and nothing else, for
  * an executor without a bound that can run any function. The same steps, of
  * which most have nothing to do. */
 static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
                         soon_future **out)
 {
-    struct soon_executor_core *core = ex->core;
     soon_future *f = soon__future_alloc();
 
     if (!f)
         return -ENOMEM;
-    soon__future_init(f);
-    f->executor = ex;
-    f->fn = fn;
-    f->flags = core->future_flags;
-    f->arg_len = (uint8_t)arg_len;
-    soon__move(f->payload, arg, arg_len);
-    atomic_init(&f->state, SOON_PENDING | core->birthplace << SOON__BIRTHPLACE_SHIFT);
-    atomic_init(&f->refs, out ? 2 : 1);
+    init_plain(f, ex, fn, arg, arg_len, out ? 2 : 1);
     int error = enter(ex, 1);
     if (!error) {
         if (arg_len)
-            soon__count(ex, &core->tallies, SOON__N_BYTES_IN, arg_len);
+            soon__count(ex, &ex->core->tallies, SOON__N_BYTES_IN, arg_len);
         error = ex->ops->submit(ex, f, 1);
         if (!error) {
             if (out)
@@ -442,12 +450,53 @@ static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t 
     return soon__explain(ex, error);
 }
 
-int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
+static __attribute__((noinline)) int
+submit_otherwise(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
 {
     if (ex && ex->core->plain && fn && arg_len <= SOON__PAYLOAD && (arg || !arg_len) &&
         !soon_executor_inherited(ex))
         return submit_plain(ex, fn, arg, arg_len, out);
     return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
+}
+
+/* What fork_off() did is undone. */
+static __attribute__((noinline, cold)) int not_forked(soon_future *f, int error)
+{
+    soon_executor *ex = f->executor;
+
+    leave_plain(ex, f->arg_len);
+    soon__future_drop(f, 2);
+    return soon__explain(ex, error);
+}
+
+/* The shortest: in a task of the same executor, which drains. The thread counts in
+ * its own shard, see count_submitted(), and nothing is held. */
+static inline int fork_off(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
+                           soon_future **out)
+{
+    struct soon__tally *mine = soon__self.tally;
+    soon_future *f = soon__future_at_hand();
+    int error;
+
+    init_plain(f, ex, fn, arg, arg_len, 2);
+    soon__bump(mine, SOON__N_SUBMITTED, 1);
+    soon__bump(mine, SOON__N_BYTES_IN, arg_len);
+    if (atomic_load(&ex->core->closed))
+        error = soon__closed_error(ex->core);
+    else
+        error = ex->ops->submit(ex, f, 1);
+    if (error)
+        return not_forked(f, error);
+    *out = f;
+    return 0;
+}
+
+int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
+{
+    if (ex && soon__in_task_of(ex) && ex->core->forks && fn && arg_len <= SOON__PAYLOAD &&
+        (arg || !arg_len) && out && soon__self.futures.count)
+        return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM : fork_off(ex, fn, arg, arg_len, out);
+    return submit_otherwise(ex, fn, arg, arg_len, out);
 }
 
 static int check_many(soon_executor *ex, const soon_task *tasks, size_t n)

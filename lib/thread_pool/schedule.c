@@ -126,20 +126,27 @@ static __attribute__((noinline)) void find_helper(struct pool *pool)
         soon__run_rest(pool);
 }
 
-/* After something went into a deque or the inbox. */
-static inline void look_for_helpers(struct pool *pool)
+/* Somebody has to see to what went into a deque or the inbox, or it was too late. */
+static __attribute__((noinline)) void attend(struct pool *pool)
 {
-    /* seq_cst, both: see the head of the file; and against an end that begins
-     * now: soon__flush() empties inbox and deques after it has set ending. */
     if (atomic_load(&pool->ending) >= POOL_CANCELLING)
         soon__flush(pool);
     if (atomic_load(&pool->helpers))
         find_helper(pool);
 }
 
+/* After something went into a deque or the inbox. */
+static inline void look_for_helpers(struct pool *pool)
+{
+    /* seq_cst, both: see the head of the file; and against an end that begins
+     * now: soon__flush() empties inbox and deques after it has set ending. */
+    if (atomic_load(&pool->ending) >= POOL_CANCELLING || atomic_load(&pool->helpers))
+        attend(pool);
+}
+
 /* From outside, while enough workers are awake: without the lock. False: it
  * takes the lock. */
-static __attribute__((noinline)) bool schedule_inbox(struct pool *pool, soon_future *f)
+static bool schedule_inbox(struct pool *pool, soon_future *f)
 {
     /* relaxed, both: hints; what counts is looked at after the push. */
     if (atomic_load_explicit(&pool->helpers, memory_order_relaxed) ||
@@ -151,31 +158,40 @@ static __attribute__((noinline)) bool schedule_inbox(struct pool *pool, soon_fut
     return true;
 }
 
-/* A worker's task submits to its own pool: into the deque, while that keeps
- * its tasks in order. */
-static bool schedule_own(struct worker *self, soon_future *f)
+static bool is_plain(const soon_future *chain, size_t n)
 {
-    if (self->overflowed)
-        return false;
-    self->overflowed = !soon__deque_push(&self->deque, f);
-    if (!self->overflowed)
-        look_for_helpers(self->pool);
-    return !self->overflowed;
+    return n == 1 && soon__future_priority(chain) == SOON_PRIORITY_NORMAL;
 }
 
+static bool may_take_more(const struct worker *self, const struct pool *pool)
+{
+    return self && self->pool == pool && !self->leaving && atomic_load(&pool->ending) == POOL_OPEN;
+}
+
+/* Not into a deque. */
+static __attribute__((noinline)) int schedule_elsewhere(struct pool *pool, soon_future *chain,
+                                                        size_t n)
+{
+    struct worker *self = soon__this_worker;
+
+    if (may_take_more(self, pool))
+        self->overflowed = self->overflowed || n > 1 || is_plain(chain, n);
+    else if (is_plain(chain, n) && schedule_inbox(pool, chain))
+        return 0;
+    return schedule_queue(pool, chain, n);
+}
+
+/* A worker's task submits to its own pool: into the deque, while that keeps
+ * its tasks in order. */
 int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 {
     struct worker *self = soon__this_worker;
-    bool plain = n == 1 && soon__future_priority(chain) == SOON_PRIORITY_NORMAL;
 
-    if (self && self->pool == pool && !self->leaving && atomic_load(&pool->ending) == POOL_OPEN) {
-        if (plain && schedule_own(self, chain))
-            return 0;
-        self->overflowed = self->overflowed || n > 1;
-    } else if (plain && schedule_inbox(pool, chain)) {
-        return 0;
-    }
-    return schedule_queue(pool, chain, n);
+    if (!is_plain(chain, n) || !may_take_more(self, pool) || self->overflowed ||
+        !soon__deque_push(&self->deque, chain))
+        return schedule_elsewhere(pool, chain, n);
+    look_for_helpers(pool);
+    return 0;
 }
 
 /* ---- a worker looks for work ---- */
