@@ -2,6 +2,7 @@
 
 # Bottom up: what is below knows nothing of what is above.
 soon_sources = \
+	lib/os/barrier.h \
 	lib/os/clock.c \
 	lib/os/clock.h \
 	lib/os/cpus.c \
@@ -66,6 +67,7 @@ soon_sources = \
 	lib/core/imap.c \
 	lib/core/future_cache.c \
 	lib/core/future_cache.h \
+	lib/core/join.c \
 	lib/core/last_error.c \
 	lib/core/last_error.h \
 	lib/core/map.c \

@@ -11,6 +11,7 @@ t_programs = \
 	t/test_task_queue \
 	t/test_future \
 	t/test_future_cache \
+	t/test_join \
 	t/test_patience \
 	t/test_backlog \
 	t/test_result \
@@ -126,6 +127,11 @@ t_test_future_cache_SOURCES = t/test_future_cache.c
 t_test_future_cache_CPPFLAGS = $(t_cppflags)
 t_test_future_cache_CFLAGS = $(t_cflags)
 t_test_future_cache_LDADD = $(t_ldadd)
+
+t_test_join_SOURCES = t/test_join.c
+t_test_join_CPPFLAGS = $(t_cppflags)
+t_test_join_CFLAGS = $(t_cflags)
+t_test_join_LDADD = $(t_ldadd)
 
 t_test_result_SOURCES = t/test_result.c
 t_test_result_CPPFLAGS = $(t_cppflags)

@@ -169,7 +169,7 @@ static int run_item(soon_call *chunk, soon_fn *fn, const void *item, size_t len,
     *lost = !extend(out, sizeof(struct result) + TYPICAL);
     if (*lost)
         return 0;
-    soon__call_init(&call, chunk->future, soon__own_executor(chunk->future));
+    soon__call_init(&call, chunk->future, soon__own_executor(chunk->future), 0);
     call.port = chunk->port;
     call.timer.deadline = chunk->timer.deadline;
     call.room = (*out)->bytes + (*out)->len + sizeof(struct result);

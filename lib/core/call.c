@@ -75,9 +75,9 @@ int soon_return(soon_call *call, const void *value, size_t len)
 {
     if (!call || (!value && len))
         return -EINVAL;
-    if (len > call->room_size || !is_in_room(&call->result))
+    if (len > call->room_size || !is_in_room(&call->result) ||
+        !soon__move_words(call->room, value, len))
         return replace_result(call, value, len);
-    soon__move(call->room, value, len);
     call->result.len = len;
     return 0;
 }

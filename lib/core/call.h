@@ -24,29 +24,29 @@ struct soon_call {
     soon_future *future;        /* Sync: const after init */
     soon_call *outer;           /* the task below on this stack. Sync: const after init */
     soon_executor *own;         /* see soon__in_task_of(), or NULL. Sync: the running thread */
-    struct soon_port *port;     /* to where the task came from; NULL: this process. Sync: const */
-    struct soon_port *buffers;  /* large results are the port's; NULL: blobs. Sync: const */
     unsigned char *room;        /* where a small result goes. Sync: const after init */
     size_t room_size;           /* how large that may be. Sync: const after init */
     struct soon__result result; /* Sync: the running thread */
     char *message;              /* what soon_fail() said. Sync: the running thread */
+    struct soon_port *port;     /* to where the task came from; NULL: this process. Sync: const */
+    struct soon_port *buffers;  /* large results are the port's; NULL: blobs. Sync: const */
     struct soon__timer timer;   /* its deadline; without one only that is set, to NEVER */
 
     struct soon__blocked *sleeper; /* see block.c. Sync: the blocked lock */
     soon_call *next_asleep;        /* Sync: the blocked lock */
 };
 
-/* own: whose task it is to soon__in_task_of(), or NULL. */
-static inline void soon__call_init(soon_call *call, soon_future *f, soon_executor *own)
+/* own: whose task it is to soon__in_task_of(), or NULL; arg_room: soon__arg_room(f). */
+static inline void soon__call_init(soon_call *call, soon_future *f, soon_executor *own,
+                                   size_t arg_room)
 {
     call->future = f;
     call->outer = soon__self.call;
     call->own = own;
-    call->room = f->payload + soon__arg_room(f);
-    call->room_size = SOON__PAYLOAD - soon__arg_room(f);
-    call->result = (struct soon__result){.len = 0};
-    call->message = NULL;
-    call->port = call->buffers = NULL;
+    call->room = f->payload + arg_room;
+    call->room_size = SOON__PAYLOAD - arg_room;
+    /* From result to buffers. */
+    memset(&call->result, 0, offsetof(soon_call, timer) - offsetof(soon_call, result));
     call->timer.deadline = SOON__NEVER;
 }
 
@@ -81,12 +81,34 @@ void soon__call_deliver_all(soon_call *call, int code);
 
 static inline void soon__call_deliver(soon_call *call, int code)
 {
-    if (code || call->result.blob || call->message) {
+    /* The future's code has been 0 all the time. */
+    if (code || call->result.blob || call->message)
         soon__call_deliver_all(call, code);
-        return;
-    }
-    call->future->code = 0;
-    call->future->value_len = (uint8_t)call->result.len;
+    else
+        call->future->value_len = (uint8_t)call->result.len;
+}
+
+/* A call that was the thread's innermost is over. */
+static inline void soon__call_end(const soon_call *call)
+{
+    soon__self.call = call->outer;
+    if (!call->outer && soon__self.kept.n)
+        soon__kept_drop();
+}
+
+/* Runs the function of f, which has been claimed, and leaves in f what came of it,
+ * for nobody to see yet. */
+static inline int soon__call_run(soon_call *call, soon_future *f, soon_executor *own)
+{
+    size_t len;
+    const void *arg = soon__future_arg(f, &len);
+
+    soon__call_init(call, f, own, soon__arg_room(f));
+    soon__self.call = call;
+    int code = f->fn(call, arg, len);
+    soon__call_end(call);
+    soon__call_deliver(call, code);
+    return code;
 }
 
 /* Drops them: the future was completed without this call. */

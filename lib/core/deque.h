@@ -20,6 +20,17 @@
  * t = b has read top after the owner did, so it reads bottom after it was
  * lowered to b, finds t >= bottom, and turns away.
  *
+ * A wait takes the task in two steps, with its claim between them, which is a
+ * read-modify-write and so may stand for the order between the owner's two
+ * accesses (os/barrier.h). In the language's terms: a seq_cst fence is between
+ * them. The thief's read of top comes after the owner's in the order of all that
+ * is seq_cst, as above, and the owner's after the fence; so the thief's read of
+ * bottom comes after the fence, and finds what was stored before it.
+ *
+ * From the first step on the task is in no deque, and not claimed yet: taking
+ * says so to who empties the deques because the pool ends. Who finds the deque
+ * without it has seen bottom, and with that taking, which was set before.
+ *
  * Several at once can be stolen only of those that the owner never takes from
  * the bottom, its share: then nothing but top decides who gets them.
  *
@@ -36,6 +47,7 @@
 #include <soon/backend.h>
 #include <stdatomic.h>
 
+#include "os/barrier.h"
 #include "os/fetch.h"
 
 #ifndef SOON__DEQUE_SIZE
@@ -48,6 +60,8 @@ enum { SOON__DEQUE_MASK = SOON__DEQUE_SIZE - 1 };
 struct soon__deque {
     _Alignas(64) _Atomic int64_t top;            /* Sync: atomic */
     _Alignas(64) _Atomic int64_t bottom;         /* Sync: atomic; the owner writes */
+    atomic_bool taking;                          /* the owner may hold a task that is neither
+                                                    queued nor claimed. Sync: atomic; it writes */
     int64_t shared;                              /* entries before this only leave at the top.
                                                     Sync: the owner writes under the pool's lock;
                                                     it reads without, others with */
@@ -129,16 +143,20 @@ static inline size_t soon__deque_steal_half(struct soon__deque *d, soon_future *
     return n;
 }
 
-/* Owner. Removes the youngest entry if it is f, and not of its share. */
-static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
+/* Owner. The index of the youngest entry, if that is, or has been, f, and not of its
+ * share; else -1. */
+static inline int64_t soon__deque_youngest(const struct soon__deque *d, const soon_future *f)
 {
-    /* relaxed: the owner's own, and a slot it wrote itself. */
+    /* relaxed, both: the owner's own, and a slot it wrote itself. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
-    if (b < d->shared ||
-        atomic_load_explicit(&d->slot[b & SOON__DEQUE_MASK], memory_order_relaxed) != f)
-        return false;
-    /* seq_cst, both: see above. */
-    atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
+    bool is_f = atomic_load_explicit(&d->slot[b & SOON__DEQUE_MASK], memory_order_relaxed) == f;
+    return is_f && b >= d->shared ? b : -1;
+}
+
+/* Owner, which has lowered bottom to b. Is entry b its own now? */
+static inline bool soon__deque_win(struct soon__deque *d, int64_t b)
+{
+    /* seq_cst: see above. */
     int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
     if (t < b)
         return true;
@@ -147,6 +165,44 @@ static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
                              &d->top, &t, b + 1, memory_order_seq_cst, memory_order_relaxed);
     /* relaxed: the deque is empty now, there is nothing to publish. */
     atomic_store_explicit(&d->bottom, b + 1, memory_order_relaxed);
+    return won;
+}
+
+/* Owner. Removes the youngest entry if it is f, and not of its share. */
+static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
+{
+    int64_t b = soon__deque_youngest(d, f);
+
+    if (b < 0)
+        return false;
+    /* seq_cst: see above. */
+    atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
+    return soon__deque_win(d, b);
+}
+
+/* The same in two steps, between which the owner claims the task, by a
+ * read-modify-write. b: what soon__deque_youngest() says. */
+static inline void soon__deque_begin_take(struct soon__deque *d, int64_t b)
+{
+    /* relaxed: published with bottom. */
+    atomic_store_explicit(&d->taking, true, memory_order_relaxed);
+    /* release, or seq_cst: see above. */
+    atomic_store_explicit(&d->bottom, b, SOON__BEFORE_UPDATE);
+}
+
+/* claimed: it has. True if it has the entry, too; else another has it or, not
+ * claimed, it stays for whom it may concern. */
+static inline bool soon__deque_end_take(struct soon__deque *d, int64_t b, bool claimed)
+{
+    bool won = false;
+
+    if (claimed)
+        won = soon__deque_win(d, b);
+    else
+        /* release: publishes the slot, as push does. */
+        atomic_store_explicit(&d->bottom, b + 1, memory_order_release);
+    /* release: pairs with the acquire of who waits for it. */
+    atomic_store_explicit(&d->taking, false, memory_order_release);
     return won;
 }
 

@@ -321,10 +321,11 @@ int soon_executor_stats(soon_executor *ex, soon_stats *out)
     if (ex->ops->flags & SOON_BACKEND_REMOTE)
         ex->ops->look(ex, NULL);
     soon__tally_sum(&ex->core->tallies, sum);
+    uint64_t started = sum[SOON__N_STARTED] + sum[SOON__N_HELPED];
     uint64_t ran = sum[SOON__N_FINISHED] + sum[SOON__N_FAILED] + sum[SOON__N_TIMED_OUT];
     *out = (soon_stats){
-        .pending = minus(sum[SOON__N_SUBMITTED], sum[SOON__N_STARTED] + sum[SOON__N_CANCELLED]),
-        .running = minus(sum[SOON__N_STARTED], ran),
+        .pending = minus(sum[SOON__N_SUBMITTED], started + sum[SOON__N_CANCELLED]),
+        .running = minus(started, ran),
         .finished = sum[SOON__N_FINISHED],
         .failed = sum[SOON__N_FAILED],
         .cancelled = sum[SOON__N_CANCELLED],

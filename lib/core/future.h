@@ -156,20 +156,26 @@ static inline size_t soon__round16(size_t n)
     return (n + 15) & ~(size_t)15;
 }
 
-/* memmove() without a call for what most arguments and results are: a word or two. */
-static inline void soon__move(void *to, const void *from, size_t len)
+/* memmove() for what most arguments and results are, a word or two; false, and not
+ * moved: it is something else. */
+static inline bool soon__move_words(void *to, const void *from, size_t len)
 {
     uint64_t first, last;
 
-    if (len < sizeof first || len > 2 * sizeof first) {
-        if (len)
-            memmove(to, from, len);
-        return;
-    }
+    if (len < sizeof first || len > 2 * sizeof first)
+        return false;
     memcpy(&first, from, sizeof first);
     memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
     memcpy(to, &first, sizeof first);
     memcpy((char *)to + len - sizeof last, &last, sizeof last);
+    return true;
+}
+
+/* memmove() without a call for those. */
+static inline void soon__move(void *to, const void *from, size_t len)
+{
+    if (!soon__move_words(to, from, len) && len)
+        memmove(to, from, len);
 }
 
 /* Up to SOON__PAYLOAD bytes, which do not overlap, without a call for any number. */
@@ -179,9 +185,9 @@ static inline void soon__copy_small(void *to, const void *from, size_t len)
     unsigned char *t = to;
     const unsigned char *f = from;
 
-    if (len >= sizeof(uint64_t) && len <= STEP) {
-        soon__move(to, from, len);
-    } else if (len > STEP) { /* the last step may overlap the one before */
+    if (soon__move_words(to, from, len))
+        return;
+    if (len > STEP) { /* the last step may overlap the one before */
         for (size_t at = STEP; at < len; at += STEP)
             memcpy(t + at - STEP, f + at - STEP, STEP);
         memcpy(t + len - STEP, f + len - STEP, STEP);
@@ -328,6 +334,12 @@ enum soon__outcome { SOON__FINISHED, SOON__FAILED, SOON__CANCELLED, SOON__TIMED_
  * back. started: it had been running. */
 void soon__settle(soon_future *f, enum soon__outcome outcome, bool started);
 
+/* The same for what a call returned. */
+static inline void soon__settle_call(soon_future *f, int code)
+{
+    soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
+}
+
 /* The same for a closed f that ran past its timeout. */
 void soon__settle_late(soon_future *f);
 
@@ -340,7 +352,13 @@ int soon__sleep(soon_future *f, soon_ns deadline);
 /* soon_future_run() by a waiting worker, which takes f out of turn. */
 bool soon__run_in_place(soon_future *f);
 
-/* The same for a task for which soon__may_join() is true: fork-join's. */
+/* ---- join.c ---- */
+
+/* soon__run_in_place(), if there is stack left, for a task for which soon__may_join()
+ * is true: fork-join's. */
 bool soon__join(soon_future *f);
+
+/* soon_future_result() for such a one. */
+int soon__join_result(soon_future *f, soon_ns timeout, void *value, size_t len);
 
 #endif

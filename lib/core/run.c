@@ -49,58 +49,42 @@ static __attribute__((noinline)) void run_special(soon_future *f)
     size_t len;
     const void *arg = soon__future_arg(f, &len);
 
-    soon__call_init(&call, f, soon__own_executor(f));
+    soon__call_init(&call, f, soon__own_executor(f), soon__arg_room(f));
     soon__self.call = &call;
     if (f->flags & SOON__TIMED)
         arm(&call);
     int code = call_with(&call, f->fn, arg, len);
     if (f->flags & SOON__TIMED)
         soon__timer_disarm(&call.timer);
-    soon__self.call = call.outer;
+    soon__call_end(&call);
     if ((f->flags & SOON__TIMED) && !meets_deadline(&call, f))
         return;
     soon__call_deliver(&call, code);
     soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
 }
 
-/* Runs the function and leaves in f what came of it, for nobody to see yet. */
-static inline int call_plain(soon_future *f, soon_executor *own)
-{
-    soon_call call;
-    size_t len;
-    const void *arg = soon__future_arg(f, &len);
-
-    soon__call_init(&call, f, own);
-    soon__self.call = &call;
-    int code = f->fn(&call, arg, len);
-    soon__self.call = call.outer;
-    soon__call_deliver(&call, code);
-    return code;
-}
-
-static void settle(soon_future *f, int code)
-{
-    soon__settle(f, code ? SOON__FAILED : SOON__FINISHED, true);
-}
-
 /* Callbacks run in settle: they are no part of the task. */
 static void run_claimed(soon_future *f)
 {
+    soon_call call;
+
     if (f->flags & (SOON__TIMED | SOON__BATCH))
         run_special(f);
     else
-        settle(f, call_plain(f, soon__own_executor(f)));
+        soon__settle_call(f, soon__call_run(&call, f, soon__own_executor(f)));
 }
 
 void soon_future_run_claimed(soon_future *f)
 {
+    soon_call call;
+
     if (f->flags & (SOON__TIMED | SOON__BATCH)) {
         run_special(f);
         return;
     }
-    int code = call_plain(f, soon__own_executor(f));
+    int code = soon__call_run(&call, f, soon__own_executor(f));
     if (!soon__settle_plain(f, code))
-        settle(f, code);
+        soon__settle_call(f, code);
 }
 
 bool soon_future_claim(soon_future *f)
@@ -116,44 +100,16 @@ bool soon_future_run(soon_future *f)
     return true;
 }
 
-/* ---- in place ---- */
-
 bool soon__run_in_place(soon_future *f)
 {
     soon_executor *ex = f->executor;
 
-    if (!soon__claim_call(f))
+    if (!soon__begin_call(f))
         return false;
     /* In flight: ex is alive until the task is settled. */
-    soon__count(ex, &ex->core->tallies, SOON__N_HELPED, 1);
+    soon__count_begun(ex, f, SOON__N_HELPED);
     soon__withdraw(ex, f);
     run_claimed(f);
-    return true;
-}
-
-/* The same steps with what is known of such a task: it is counted in this thread's
- * shard, for which a drain waits with the outer task; nothing of it lies outside; and
- * callbacks are due only if it had hooks. */
-bool soon__join(soon_future *f)
-{
-    soon_executor *ex = f->executor;
-    struct soon__tally *mine = soon__self.tally;
-
-    if (!soon__stack_left() || !soon__begin_call(f))
-        return false;
-    soon__bump(mine, SOON__N_STARTED, 1);
-    soon__bump(mine, SOON__N_HELPED, 1);
-    soon__withdraw(ex, f);
-    int code = call_plain(f, ex);
-    if (!soon__in_task_of(ex)) { /* it has forked, and this is the child */
-        settle(f, code);
-        return soon_future_done(f);
-    }
-    soon__count_end(mine, f, code);
-    soon__publish(f, SOON_FINISHED);
-    soon__release_own(mine);
-    if (soon__self.due)
-        soon__run_callbacks();
     return true;
 }
 
@@ -165,13 +121,13 @@ static void begin_alone(soon_call *call, soon_future *f, unsigned flags)
     soon__future_init(f);
     f->flags = (uint8_t)flags;
     atomic_init(&f->state, SOON_RUNNING | SOON__CALL);
-    soon__call_init(call, f, NULL);
+    soon__call_init(call, f, NULL, soon__arg_room(f));
     soon__self.call = call;
 }
 
 static void end_alone(soon_call *call, char *message, size_t size)
 {
-    soon__self.call = call->outer;
+    soon__call_end(call);
     if (size)
         snprintf(message, size, "%s", call->message ? call->message : "");
     soon__call_discard(call);

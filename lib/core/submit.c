@@ -409,17 +409,18 @@ static __attribute__((cold)) void leave_plain(soon_executor *ex, size_t arg_len)
 
 /* What a plain task's future is before it is handed in. */
 static inline void init_plain(soon_future *f, soon_executor *ex, soon_fn *fn, const void *arg,
-                              size_t arg_len, uint32_t refs)
+                              size_t arg_len, uint8_t flags, uint32_t refs)
 {
-    const struct soon_executor_core *core = ex->core;
+    uint32_t birthplace = ex->core->birthplace << SOON__BIRTHPLACE_SHIFT;
 
-    memset(f, 0, offsetof(soon_future, payload));
+    memset(&f->hooks, 0, offsetof(soon_future, payload) - offsetof(soon_future, hooks));
+    f->next = NULL;
     f->executor = ex;
     f->fn = fn;
-    f->flags = core->future_flags;
+    f->flags = flags;
     f->arg_len = (uint8_t)arg_len;
     soon__copy_small(f->payload, arg, arg_len);
-    atomic_init(&f->state, SOON_PENDING | core->birthplace << SOON__BIRTHPLACE_SHIFT);
+    atomic_init(&f->state, SOON_PENDING | birthplace);
     atomic_init(&f->refs, refs);
 }
 
@@ -433,7 +434,7 @@ static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t 
 
     if (!f)
         return -ENOMEM;
-    init_plain(f, ex, fn, arg, arg_len, out ? 2 : 1);
+    init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
     int error = enter(ex, 1);
     if (!error) {
         if (arg_len)
@@ -474,17 +475,14 @@ static __attribute__((noinline, cold)) int not_forked(soon_future *f, int error)
 static inline int fork_off(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
                            soon_future **out)
 {
+    struct soon_executor_core *core = ex->core;
     struct soon__tally *mine = soon__self.tally;
     soon_future *f = soon__future_at_hand();
-    int error;
 
-    init_plain(f, ex, fn, arg, arg_len, 2);
+    init_plain(f, ex, fn, arg, arg_len, 0, 2);
     soon__bump(mine, SOON__N_SUBMITTED, 1);
     soon__bump(mine, SOON__N_BYTES_IN, arg_len);
-    if (atomic_load(&ex->core->closed))
-        error = soon__closed_error(ex->core);
-    else
-        error = ex->ops->submit(ex, f, 1);
+    int error = atomic_load(&core->closed) ? soon__closed_error(core) : ex->ops->submit(ex, f, 1);
     if (error)
         return not_forked(f, error);
     *out = f;
@@ -493,8 +491,10 @@ static inline int fork_off(soon_executor *ex, soon_fn *fn, const void *arg, size
 
 int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
 {
-    if (ex && soon__in_task_of(ex) && ex->core->forks && fn && arg_len <= SOON__PAYLOAD &&
-        (arg || !arg_len) && out && soon__self.futures.count)
+    if (!arg && arg_len)
+        return submit_otherwise(ex, fn, arg, arg_len, out); /* which says what is wrong */
+    if (ex && soon__in_task_of(ex) && ex->core->forks && fn && arg_len <= SOON__PAYLOAD && out &&
+        soon__self.futures.count)
         return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM : fork_off(ex, fn, arg, arg_len, out);
     return submit_otherwise(ex, fn, arg, arg_len, out);
 }

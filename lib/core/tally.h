@@ -18,8 +18,8 @@ enum soon__figure {
     SOON__N_FAILED,
     SOON__N_CANCELLED,
     SOON__N_TIMED_OUT,
-    SOON__N_STARTED,
-    SOON__N_HELPED,
+    SOON__N_STARTED, /* in their turn */
+    SOON__N_HELPED,  /* started in place, by who waited */
     SOON__N_BYTES_IN,
     SOON__N_BYTES_OUT,
     SOON__N_HELD,     /* bytes outside the futures of tasks accepted */

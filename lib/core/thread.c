@@ -26,6 +26,7 @@ void soon__disown(void)
 void soon__deque_adopt(struct soon__deque *d)
 {
     soon__self.deque = d;
+    soon__find_stack();
 }
 
 uintptr_t soon__find_stack(void)

@@ -22,17 +22,27 @@ struct soon__future_cache {
     struct soon__magazine *full; /* another one, full, or NULL. Sync: thread-local */
 };
 
+enum { SOON__KEPT = 8 };
+
+/* References that joins leave for an unref to drop together with its own, see
+ * core/join.c. A ring; what it has no room for is dropped. */
+struct soon__kept {
+    soon_future *slot[SOON__KEPT]; /* Sync: thread-local */
+    unsigned n;                    /* that were ever put here and not taken. Sync: thread-local */
+};
+
 struct soon__thread {
-    soon_call *call;                  /* the innermost task it runs, or NULL */
-    soon_executor *worker_of;         /* see soon_worker_enter(), or NULL */
-    struct soon__tally *tally;        /* its own shard of worker_of's figures, or NULL */
-    struct soon__deque *deque;        /* see soon__deque_adopt(), or NULL */
-    uintptr_t stack_low;              /* of its stack; 0: not asked yet; UINTPTR_MAX: unknown */
-    struct soon__callback *due;       /* callbacks to run, oldest first */
+    soon_call *call;            /* the innermost task it runs, or NULL */
+    soon_executor *worker_of;   /* see soon_worker_enter(), or NULL */
+    struct soon__tally *tally;  /* its own shard of worker_of's figures, or NULL */
+    struct soon__deque *deque;  /* see soon__deque_adopt(), or NULL; then stack_low is known */
+    uintptr_t stack_low;        /* of its stack; 0: not asked yet; UINTPTR_MAX: unknown */
+    struct soon__callback *due; /* callbacks to run, oldest first */
     struct soon__callback **due_tail; /* where the next one goes; NULL while due is empty */
     bool calling_back;                /* it is in soon__run_callbacks() */
     char *last_error;                 /* what soon_last_error() says, or NULL */
     struct soon__future_cache futures;
+    struct soon__kept kept;
 };
 
 /* initial-exec (see the build's flags): a few words fit what the loader keeps
@@ -42,6 +52,22 @@ extern _Thread_local struct soon__thread soon__self;
 /* The calling thread has nothing to itself any more, neither figures nor a deque:
  * it is a worker no longer, or in a forked child. */
 void soon__disown(void);
+
+/* Is the youngest of them one to f? Then it is the caller's now. */
+static inline bool soon__kept_take(const soon_future *f)
+{
+    struct soon__kept *kept = &soon__self.kept;
+    unsigned last = kept->n - 1;
+
+    if (kept->slot[last % SOON__KEPT] != f)
+        return false;
+    kept->slot[last % SOON__KEPT] = NULL;
+    kept->n = last;
+    return true;
+}
+
+/* Drops them all: the outermost task of the thread ends. */
+void soon__kept_drop(void);
 
 /* Does one of the tasks that the calling thread runs belong to ex? */
 bool soon__runs_task_of(const soon_executor *ex);
@@ -57,17 +83,22 @@ enum { SOON__STACK_RESERVE = 128 << 10 }; /* for a task: its frames, signal hand
 /* Fills in soon__self.stack_low, and returns it. */
 uintptr_t soon__find_stack(void);
 
-/* Is there stack left to run another task on top of this one? */
-static inline bool soon__stack_left(void)
+/* Is there, where stack_low has been asked for before? */
+static inline __attribute__((always_inline)) bool soon__stack_left_above(uintptr_t low)
 {
     /* The frame's address, and not a local's, which a sanitizer may keep on a
      * stack of its own. */
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    uintptr_t low = soon__self.stack_low ? soon__self.stack_low : soon__find_stack();
 
     /* A fiber's stack is not the thread's: then nothing is known either. If it
      * lies below, the difference wraps around and is large too. */
     return here - low > SOON__STACK_RESERVE;
+}
+
+/* Is there stack left to run another task on top of this one? */
+static inline bool soon__stack_left(void)
+{
+    return soon__stack_left_above(soon__self.stack_low ? soon__self.stack_low : soon__find_stack());
 }
 
 #endif

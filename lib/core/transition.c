@@ -83,7 +83,7 @@ static void decide_begun(soon_future *f)
     /* relaxed: the swap below decides. */
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
 
-    soon__count_begun(f->executor, f);
+    soon__count_begun(f->executor, f, SOON__N_STARTED);
     /* release: who completes f from here on comes after the count; pairs with
      * the acquire in soon__close(). */
     while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
@@ -92,6 +92,16 @@ static void decide_begun(soon_future *f)
         ;
     if (state & SOON__WAITERS)
         soon__futex_wake(&f->state, INT_MAX);
+}
+
+void soon__heed(soon_future *f, uint32_t before)
+{
+    if (before & SOON__PATIENT)
+        soon__wake_patient(f);
+    else if (before & SOON__WAITERS)
+        soon__futex_wake(&f->state, INT_MAX);
+    if (before & SOON__HOOKS)
+        soon__hooks_fire(f);
 }
 
 bool soon__claim(soon_future *f)
@@ -111,7 +121,7 @@ bool soon__claim(soon_future *f)
     if (told)
         decide_begun(f);
     else if (ex)
-        soon__count_begun(ex, f);
+        soon__count_begun(ex, f, SOON__N_STARTED);
     return true;
 }
 

@@ -14,11 +14,13 @@
 #include "core/executor.h"
 #include "os/patience.h"
 
-static inline void soon__count_begun(soon_executor *ex, const soon_future *f)
+/* figure: STARTED or HELPED. */
+static inline void soon__count_begun(soon_executor *ex, const soon_future *f,
+                                     enum soon__figure figure)
 {
     if (f->flags & SOON__SLOT)
         soon__room_made(ex->core);
-    soon__count(ex, &ex->core->tallies, SOON__N_STARTED, 1);
+    soon__count(ex, &ex->core->tallies, figure, 1);
 }
 
 /* PENDING -> RUNNING|CALL, for who runs the function itself, and so is the one
@@ -46,7 +48,7 @@ static inline bool soon__claim_call(soon_future *f)
         return false;
     /* relaxed: for the birthplace only. */
     if (f->executor && !soon__inherited(atomic_load_explicit(&f->state, memory_order_relaxed)))
-        soon__count_begun(f->executor, f);
+        soon__count_begun(f->executor, f, SOON__N_STARTED);
     return true;
 }
 
@@ -74,7 +76,7 @@ static inline bool soon__claim_queued(soon_future *f)
     if (!soon__pending(state) || soon__inherited(state))
         return soon__claim_call(f);
     atomic_store_explicit(&f->state, state | SOON_RUNNING | SOON__CALL, memory_order_relaxed);
-    soon__count_begun(f->executor, f);
+    soon__count_begun(f->executor, f, SOON__N_STARTED);
     return true;
 }
 
@@ -89,33 +91,37 @@ static inline void soon__withdraw(soon_executor *ex, soon_future *f)
         ex->ops->withdrawn(ex, f);
 }
 
-/* The step to done. */
-static inline void soon__publish(soon_future *f, enum soon_state phase)
+enum { SOON__HEEDED = SOON__PATIENT | SOON__WAITERS | SOON__HOOKS };
+
+/* The step to done has been made from that state. */
+void soon__heed(soon_future *f, uint32_t before);
+
+/* The step to done; what the word was before. */
+static inline uint32_t soon__swap_to_done(soon_future *f, enum soon_state phase)
 {
     /* relaxed: birthplace never changes. */
     uint32_t keep = atomic_load_explicit(&f->state, memory_order_relaxed) >>
                     SOON__BIRTHPLACE_SHIFT << SOON__BIRTHPLACE_SHIFT;
     /* release: publishes the result, pairs with the acquire in soon__state();
      * acquire: pairs with the swap that set HOOKS. */
-    uint32_t before = atomic_exchange_explicit(&f->state, keep | phase, memory_order_acq_rel);
+    return atomic_exchange_explicit(&f->state, keep | phase, memory_order_acq_rel);
+}
 
-    if (before & SOON__PATIENT)
-        soon__wake_patient(f);
-    else if (before & SOON__WAITERS)
-        soon__futex_wake(&f->state, INT_MAX);
-    if (before & SOON__HOOKS)
-        soon__hooks_fire(f);
+static inline void soon__publish(soon_future *f, enum soon_state phase)
+{
+    uint32_t before = soon__swap_to_done(f, phase);
+
+    if (before & SOON__HEEDED)
+        soon__heed(f, before);
 }
 
 /* The same for who has the queue's reference. */
 static inline void soon__publish_queued(soon_future *f, enum soon_state phase)
 {
-    const uint32_t heeded = SOON__PATIENT | SOON__WAITERS | SOON__HOOKS;
-
     /* relaxed, all: see soon__is_alone(). */
     uint32_t state =
-        soon__is_alone(f) ? atomic_load_explicit(&f->state, memory_order_relaxed) : heeded;
-    if (state & heeded)
+        soon__is_alone(f) ? atomic_load_explicit(&f->state, memory_order_relaxed) : SOON__HEEDED;
+    if (state & SOON__HEEDED)
         soon__publish(f, phase);
     else
         atomic_store_explicit(&f->state,
@@ -135,15 +141,14 @@ static inline void soon__release_own(struct soon__tally *mine)
                           memory_order_release);
 }
 
-static inline void soon__count_end(struct soon__tally *mine, const soon_future *f, int code)
+static inline void soon__count_end(struct soon__tally *mine, int code, size_t bytes_out)
 {
-    size_t len;
-
-    if (!code) {
-        soon__future_value(f, &len);
-        soon__bump(mine, SOON__N_BYTES_OUT, len);
+    if (code) {
+        soon__bump(mine, SOON__N_FAILED, 1);
+    } else {
+        soon__bump(mine, SOON__N_BYTES_OUT, bytes_out);
+        soon__bump(mine, SOON__N_FINISHED, 1);
     }
-    soon__bump(mine, code ? SOON__N_FAILED : SOON__N_FINISHED, 1);
 }
 
 /* soon__settle() for most calls, which are in a worker of the executor and have
@@ -154,10 +159,13 @@ static inline bool soon__settle_plain(soon_future *f, int code)
     soon_executor *ex = f->executor;
     /* In a child that the task forked there is none. */
     struct soon__tally *mine = ex ? soon__own_tally(ex) : NULL;
+    size_t len = 0;
 
     if (!mine || !ex->core->drains || f->flags || f->arg_len == SOON__OUTSIDE)
         return false;
-    soon__count_end(mine, f, code);
+    if (!code)
+        soon__future_value(f, &len);
+    soon__count_end(mine, code, len);
     soon__publish_queued(f, SOON_FINISHED);
     if (soon__in_task_of(ex))
         soon__release_own(mine);

@@ -98,14 +98,20 @@ static __attribute__((noinline)) int wait_for_pending(soon_future *f, soon_ns ti
     return wait_until(f, timeout < 0 ? SOON__NEVER : soon__deadline(timeout));
 }
 
-/* What every wait for one future is, with a way of its own for fork-join. */
+/* Has it what the way of its own, for fork-join, takes? Callbacks that are due
+ * come first. */
+static inline bool may_join(const soon_future *f, soon_ns timeout)
+{
+    return timeout && !soon__self.calling_back && soon__may_join(f);
+}
+
 static inline int wait_for_one(soon_future *f, soon_ns timeout)
 {
     if (!f)
         return -EINVAL;
     if (soon__state(f) & SOON__DONE)
         return 0;
-    if (timeout && !soon__self.calling_back && soon__may_join(f) && soon__join(f))
+    if (may_join(f, timeout) && soon__join(f))
         return 0;
     return wait_for_pending(f, timeout);
 }
@@ -130,20 +136,42 @@ int soon_future_value(soon_future *f, soon_ns timeout, const void **value, size_
     return 0;
 }
 
-int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
+static inline int copy_result(const soon_future *f, void *value, size_t len)
 {
     size_t n;
 
-    if (!value && len)
-        return -EINVAL;
-    int error = wait_for_one(f, timeout);
-    if (error || (error = soon__code_of(f)))
+    int error = soon__code_of(f);
+    if (error)
         return error;
     const void *v = soon__future_value(f, &n);
     if (n != len)
         return -EMSGSIZE;
     soon__move(value, v, len);
     return 0;
+}
+
+int soon__copy_result(const soon_future *f, void *value, size_t len)
+{
+    return copy_result(f, value, len);
+}
+
+__attribute__((noinline)) int soon__wait_result(soon_future *f, soon_ns timeout, void *value,
+                                                size_t len)
+{
+    int error = soon__state(f) & SOON__DONE ? 0 : wait_for_pending(f, timeout);
+
+    return error ? error : copy_result(f, value, len);
+}
+
+int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
+{
+    if (!f || (!value && len))
+        return -EINVAL;
+    if (soon__state(f) & SOON__DONE)
+        return copy_result(f, value, len);
+    if (may_join(f, timeout))
+        return soon__join_result(f, timeout, value, len);
+    return soon__wait_result(f, timeout, value, len);
 }
 
 int soon_future_error(soon_future *f, soon_ns timeout, soon_error *error)

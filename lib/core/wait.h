@@ -14,6 +14,10 @@ bool soon__can_help(const soon_future *f);
  * works for. True if it did. */
 bool soon__help(soon_future *f);
 
+/* soon_future_result() in general, and of what is done. */
+int soon__wait_result(soon_future *f, soon_ns timeout, void *value, size_t len);
+int soon__copy_result(const soon_future *f, void *value, size_t len);
+
 /* soon_future_wait() with a deadline. */
 int soon__wait_until(soon_future *f, soon_ns deadline);
 

@@ -73,7 +73,8 @@ static void await_claims(struct pool *pool)
     soon__lock_acquire(&pool->lock);
     for (struct worker *w = pool->workers; w; w = w->next)
         /* acquire: pairs with the release in work(). */
-        while (w != soon__this_worker && atomic_load_explicit(&w->taking, memory_order_acquire))
+        while (w != soon__this_worker &&
+               atomic_load_explicit(&w->deque.taking, memory_order_acquire))
             sched_yield();
     soon__lock_release(&pool->lock);
 }

@@ -41,8 +41,6 @@ struct worker {
     bool relays;              /* just woken or started: it sees to the work that it leaves.
                                  Sync: pool->lock */
     soon__futex awake;        /* Sync: atomic, see above */
-    atomic_bool taking;       /* it may hold a task that is neither queued nor claimed. Sync:
-                                 atomic; the worker writes */
     unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
     unsigned passed_over;     /* times that a HIGH went before its deque. Sync: worker-only */
     bool leaving;             /* nobody counts on it any more. Sync: worker-only */

@@ -200,7 +200,7 @@ static void set_taking(struct worker *self, bool taking)
 {
     /* relaxed: what takes a task off a deque or a queue publishes it to
      * whoever finds the task gone; see await_claims() in flush.c. */
-    atomic_store_explicit(&self->taking, taking, memory_order_relaxed);
+    atomic_store_explicit(&self->deque.taking, taking, memory_order_relaxed);
 }
 
 /* The oldest task of the worker's own deque. */

@@ -55,7 +55,7 @@ static bool work(struct worker *self)
         return !leave;
     bool claimed = soon_future_claim(f); /* else done, or run elsewhere: a stale entry */
     /* release: pairs with the acquire in await_claims(). */
-    atomic_store_explicit(&self->taking, false, memory_order_release);
+    atomic_store_explicit(&self->deque.taking, false, memory_order_release);
     soon__set_busy(has_more(self));
     if (claimed)
         soon_future_run_claimed(f);

@@ -17,7 +17,8 @@ enum { OWNER = 0, ENTRIES = 4, SHARE = 2 };
 static struct soon__deque deque;
 static char entries[ENTRIES]; /* their addresses are futures to the deque */
 static unsigned gone[ENTRIES];
-static unsigned shared; /* the first so many are. Sync: const in a model */
+static _Atomic unsigned claimed[ENTRIES]; /* by whom, from 1 */
+static unsigned shared;                   /* the first so many are. Sync: const in a model */
 
 static soon_future *entry(unsigned i)
 {
@@ -27,12 +28,17 @@ static soon_future *entry(unsigned i)
 static void set_up(unsigned share)
 {
     shared = share;
-    for (unsigned i = 0; i < ENTRIES; i++)
+    for (unsigned i = 0; i < ENTRIES; i++) {
         gone[i] = 0;
+        atomic_init(&claimed[i], 0);
+        MODEL_BIND(claimed[i], "claimed");
+    }
     atomic_init(&deque.top, 0);
     atomic_init(&deque.bottom, share);
     MODEL_BIND(deque.top, "top");
     MODEL_BIND(deque.bottom, "bottom");
+    atomic_init(&deque.taking, false);
+    MODEL_BIND(deque.taking, "taking");
     for (unsigned i = 0; i < SOON__DEQUE_SIZE; i++) {
         atomic_init(&deque.slot[i], i < share ? entry(i) : NULL);
         MODEL_BIND(deque.slot[i], "slot");
@@ -51,14 +57,52 @@ static void before_share(void)
     set_up(SHARE);
 }
 
+static unsigned number(const soon_future *f)
+{
+    return (unsigned)((const char *)(const void *)f - entries);
+}
+
 static void got(const soon_future *f)
 {
-    unsigned i = (unsigned)((const char *)(const void *)f - entries);
+    unsigned i = number(f);
 
     model_expect(i < ENTRIES, "something that was never pushed came out");
     model_expect(++gone[i] == 1, "an entry came out twice");
     if (i >= shared) /* else the lock does */
         model_read(i);
+}
+
+/* As soon__begin_call(). */
+static bool claim(unsigned i)
+{
+    unsigned nobody = 0;
+
+    return atomic_compare_exchange_strong_explicit(&claimed[i], &nobody, 1, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+/* What a read-modify-write is, besides, where each of them is a full barrier. relacy
+ * knows no order between a fence and another thread's seq_cst load; so what was stored
+ * before the barrier is stored once more. */
+static void barrier(void)
+{
+    if (model_call("barrier", "bottom"))
+        atomic_store(&deque.bottom, soon__deque_end(&deque));
+}
+
+/* As soon__join(). Not claimed, it is still there for a thief, or in the end. */
+static void join(unsigned i)
+{
+    int64_t at = soon__deque_youngest(&deque, entry(i));
+
+    if (at < 0)
+        return;
+    soon__deque_begin_take(&deque, at);
+    bool mine = claim(i);
+    if (mine)
+        barrier();
+    if (soon__deque_end_take(&deque, at, mine))
+        got(entry(i));
 }
 
 /* At most so many tries: how long a thief goes on is the pool's matter. */
@@ -68,8 +112,10 @@ static void steal(int tries)
 
     while (again && tries--) {
         soon_future *f = soon__deque_steal(&deque, &again);
-        if (f)
+        if (f) {
             got(f);
+            claim(number(f));
+        }
     }
 }
 
@@ -87,7 +133,10 @@ static void own(void)
         model_write(i);
         while (!soon__deque_push(&deque, entry(i)))
             steal(1);
-        switch (model_choose(3)) {
+        switch (model_choose(4)) {
+        case 3:
+            join(i);
+            break;
         case 0:
             if (soon__deque_take(&deque, entry(i)))
                 got(entry(i));
@@ -135,8 +184,10 @@ static const struct model_mutant mutants[] = {
     {"soon__deque_take", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"soon__deque_take", "bottom", MODEL_STORE, MODEL_LATER, 0},
     {"soon__deque_take", "bottom", MODEL_STORE, MODEL_LOST, 0},
-    {"soon__deque_take", "top", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
-    {"soon__deque_take", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__deque_win", "top", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__deque_win", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__deque_begin_take", "bottom", MODEL_STORE, MODEL_LOST, 0},
+    {"barrier", "bottom", MODEL_CALL, MODEL_LOST, 0},
 };
 
 static const struct model_mutant of_shares[] = {

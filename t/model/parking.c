@@ -129,7 +129,7 @@ static void bind_worker(struct worker *w)
     for (int i = 0; i < SOON__DEQUE_SIZE; i++)
         MODEL_BIND(w->deque.slot[i], "slot");
     MODEL_BIND(w->awake, "awake");
-    MODEL_BIND(w->taking, "taking");
+    MODEL_BIND(w->deque.taking, "taking");
     MODEL_BIND(w->stolen, "stolen");
 }
 
@@ -206,7 +206,7 @@ static bool turn(struct worker *self)
     if (!f)
         return !leave;
     bool claimed = end(f, CLAIMED);
-    atomic_store_explicit(&self->taking, false, memory_order_release);
+    atomic_store_explicit(&self->deque.taking, false, memory_order_release);
     if (claimed) {
         model_read(number_of(f));
         if (atomic_fetch_sub(&left, 1) == 1)
@@ -301,19 +301,53 @@ static void before_taking(void)
     }
 }
 
-static void thread_taking(unsigned self)
+static void cancel_all(void)
 {
-    if (role[self] != NONE) {
-        turn(&workers[self]);
-        if (self == 0)
-            submit(2);
-        return;
-    }
     close_pool(POOL_CANCELLING);
     /* relaxed: that it sees them is the shutdown's doing. */
     for (unsigned i = 0; i < SOON__DEQUE_SIZE; i++)
         model_expect(atomic_load_explicit(&state[i], memory_order_relaxed) != PENDING,
                      "a task outlived the shutdown that cancels it");
+}
+
+static void thread_taking(unsigned self)
+{
+    if (role[self] == NONE) {
+        cancel_all();
+        return;
+    }
+    turn(&workers[self]);
+    if (self == 0)
+        submit(2);
+}
+
+/* ---- the same, against a worker whose task joins what it has forked ---- */
+
+/* As soon__join(). */
+static void join(struct worker *self, unsigned i)
+{
+    int64_t at = soon__deque_youngest(&self->deque, &tasks[i]);
+
+    model_expect(at >= 0, "it is not there");
+    soon__deque_begin_take(&self->deque, at);
+    bool claimed = end(&tasks[i], CLAIMED);
+    if (claimed) /* by what is a full barrier: as in deque.c */
+        atomic_store(&self->deque.bottom, at);
+    soon__deque_end_take(&self->deque, at, claimed);
+}
+
+static void thread_joining(unsigned self)
+{
+    switch (self) {
+    case 0:
+        join(&workers[0], 1);
+        break;
+    case 1:
+        turn(&workers[1]);
+        break;
+    default:
+        cancel_all();
+    }
 }
 
 /* ---- the same, against a worker that submits ---- */
@@ -406,6 +440,13 @@ static const struct model_mutant taking_mutants[] = {
     {"await_claims", "taking", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
 };
 
+static const struct model_mutant joining_mutants[] = {
+    {"soon__deque_begin_take", "taking", MODEL_STORE, MODEL_LOST, 0},
+    {"soon__deque_begin_take", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__deque_end_take", "taking", MODEL_STORE, MODEL_WEAKER, MODEL_RELAXED},
+    {"await_claims", "taking", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
+};
+
 static const struct model_mutant submitting_mutants[] = {
     /* Who pushes then looks for the end, who ends it then empties the deques. */
     {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
@@ -433,6 +474,8 @@ int main(void)
          MUTANTS(two_mutants)},
         {"parking: two outside", 60000, before_outside, thread_outside, after_all_run, resumed,
          MUTANTS(outside_mutants)},
+        {"parking: cancelling what is joined", 60000, before_taking, thread_joining, NULL, resumed,
+         MUTANTS(joining_mutants)},
         {"parking: cancelling what is taken", 60000, before_taking, thread_taking, NULL, resumed,
          MUTANTS(taking_mutants)},
         {"parking: cancelling what is submitted", 60000, before_submitting, thread_submitting,

@@ -421,8 +421,8 @@ static void after_remote(void)
 static const struct model_mutant call_mutants[] = {
     {"soon__begin_call", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"cancel_pending", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon__publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__swap_to_done", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__swap_to_done", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
     {"sleep_once", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
     {"sleep_once", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
@@ -431,7 +431,7 @@ static const struct model_mutant call_mutants[] = {
 static const struct model_mutant deadline_mutants[] = {
     {"soon__close", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"soon__close", "state", MODEL_UPDATE, MODEL_LOST, 0},
-    {"soon__publish", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__swap_to_done", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQUIRE},
 };
 
 static const struct model_mutant promise_mutants[] = {
@@ -445,13 +445,13 @@ static const struct model_mutant hooks_mutants[] = {
     {"announce", "state", MODEL_UPDATE, MODEL_LOST, 0},
     {"announce", "state", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
     {"soon__state", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
-    {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__swap_to_done", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
 static const struct model_mutant patience_mutants[] = {
     {"nap", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"sleep_once", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon__publish", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__swap_to_done", "state", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
 static const struct model_mutant queued_mutants[] = {
