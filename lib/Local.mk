@@ -78,6 +78,8 @@ soon_sources = \
 	lib/core/promise.c \
 	lib/core/run.c \
 	lib/core/submit.c \
+	lib/core/submit.h \
+	lib/core/submit_many.c \
 	lib/core/tally.c \
 	lib/core/tally.h \
 	lib/core/task_queue.c \

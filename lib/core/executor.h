@@ -34,7 +34,7 @@ struct soon_executor_core {
     size_t max_pending;         /* Sync: const after init; 0: unbounded */
     uint32_t birthplace;        /* Sync: const after init: the fork generation */
     uint8_t future_flags;       /* of all its futures. Sync: const after init */
-    bool plain;                 /* see submit_plain(). Sync: const after init */
+    bool plain;                 /* see soon__init_plain(). Sync: const after init */
     bool forks;                 /* see fork_off(). Sync: const after init */
     bool drains;                /* SOON_BACKEND_DRAINS. Sync: const after init */
     atomic_bool cancelling;     /* a shutdown cancels. Sync: atomic, set once */

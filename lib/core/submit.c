@@ -7,6 +7,8 @@
  *
  * Up to ops->submit everything can be undone, after it nothing fails.
  */
+#include "core/submit.h"
+
 #include "core/block.h"
 #include "core/call.h"
 #include "core/callback.h"
@@ -23,7 +25,7 @@
 
 /* ---- a task becomes a future ---- */
 
-static bool valid(const soon_task *task)
+bool soon__task_valid(const soon_task *task)
 {
     return task && task->fn && (task->arg || !task->arg_len) &&
            task->priority >= SOON_PRIORITY_LOW && task->priority <= SOON_PRIORITY_HIGH &&
@@ -57,8 +59,7 @@ static int add_extra(soon_future *f, const soon_task *task)
     return 0;
 }
 
-/* Could a worker find the function? 0, or -ENOENT and the reason is kept. */
-static int find(soon_executor *ex, soon_fn *fn)
+int soon__find_function(soon_executor *ex, soon_fn *fn)
 {
     char message[SOON__MESSAGE_MAX];
 
@@ -112,29 +113,17 @@ int soon__prepare(soon_executor *ex, const soon_task *task, unsigned flags, soon
     return 0;
 }
 
-/* A chain of futures on its way in, each with one reference. */
-struct chain {
-    soon_future *head, *tail;
-    size_t n;
-    uint64_t bytes_in, held;
-};
-
-static void append(struct chain *chain, soon_future *f)
+void soon__chain_add(struct soon__chain *chain, soon_future *f)
 {
     size_t len;
 
     soon__future_arg(f, &len);
     chain->bytes_in += len;
     chain->held += soon__future_outside(f);
-    if (chain->tail)
-        chain->tail->next = f;
-    else
-        chain->head = f;
-    chain->tail = f;
-    chain->n++;
+    soon__chain_link(chain, f);
 }
 
-static void drop_chain(soon_future *f)
+void soon__chain_drop(soon_future *f)
 {
     while (f) {
         soon_future *next = f->next;
@@ -273,7 +262,7 @@ static void leave(soon_executor *ex, size_t n)
 }
 
 /* Cuts the chain after its first n futures; returns the rest, as surplus. */
-static soon_future *split(struct chain *chain, size_t n)
+static soon_future *split(struct soon__chain *chain, size_t n)
 {
     soon_future **link = &chain->head;
 
@@ -316,8 +305,7 @@ static void count_bytes(soon_executor *ex, uint64_t in, uint64_t held)
         soon__count(ex, &ex->core->tallies, SOON__N_HELD, held);
 }
 
-/* Hands a chain in, all or nothing. */
-static int send(soon_executor *ex, struct chain *chain, unsigned flags, soon_ns deadline)
+int soon__send(soon_executor *ex, struct soon__chain *chain, unsigned flags, soon_ns deadline)
 {
     struct soon_executor_core *core = ex->core;
     size_t queued = chain->n;
@@ -342,7 +330,7 @@ static int send(soon_executor *ex, struct chain *chain, unsigned flags, soon_ns 
         }
         count_bytes(ex, 0 - chain->bytes_in, 0 - chain->held);
         leave(ex, chain->n);
-        drop_chain(surplus);
+        soon__chain_drop(surplus);
     }
     if (slots)
         give_slots_back(core, queued);
@@ -355,7 +343,7 @@ static int send(soon_executor *ex, struct chain *chain, unsigned flags, soon_ns 
 static int submit_one(soon_executor *ex, const soon_task *task, unsigned flags, soon_ns deadline,
                       soon_future **out)
 {
-    struct chain chain = {0};
+    struct soon__chain chain = {0};
     soon_future *f;
 
     int error = soon__prepare(ex, task, flags, &f);
@@ -363,8 +351,8 @@ static int submit_one(soon_executor *ex, const soon_task *task, unsigned flags, 
         return error;
     if (out)
         soon__future_ref_first(f);
-    append(&chain, f);
-    error = send(ex, &chain, flags, deadline);
+    soon__chain_add(&chain, f);
+    error = soon__send(ex, &chain, flags, deadline);
     if (error)
         soon__future_drop(f, out ? 2 : 1);
     else if (out)
@@ -377,10 +365,10 @@ int soon__submit(soon_executor *ex, const soon_task *task, unsigned flags, soon_
 {
     int error = soon__executor_check(ex);
 
-    if (!error && !valid(task))
+    if (!error && !soon__task_valid(task))
         return -EINVAL;
     if (!error)
-        error = find(ex, task->fn);
+        error = soon__find_function(ex, task->fn);
     if (!error)
         error = submit_one(ex, task, flags, deadline, out);
     return soon__explain(ex, error);
@@ -388,12 +376,12 @@ int soon__submit(soon_executor *ex, const soon_task *task, unsigned flags, soon_
 
 int soon__submit_prepared(soon_executor *ex, soon_future *f)
 {
-    struct chain chain = {0};
+    struct soon__chain chain = {0};
 
     if (soon_executor_inherited(ex))
         return -ENOTRECOVERABLE;
-    append(&chain, f);
-    return send(ex, &chain, SOON__FORCE, 0);
+    soon__chain_add(&chain, f);
+    return soon__send(ex, &chain, SOON__FORCE, 0);
 }
 
 int soon_submit_task(soon_executor *ex, const soon_task *task, soon_future **out)
@@ -407,23 +395,6 @@ static __attribute__((cold)) void leave_plain(soon_executor *ex, size_t arg_len)
     leave(ex, 1);
 }
 
-/* What a plain task's future is before it is handed in. */
-static inline void init_plain(soon_future *f, soon_executor *ex, soon_fn *fn, const void *arg,
-                              size_t arg_len, uint8_t flags, uint32_t refs)
-{
-    uint32_t birthplace = ex->core->birthplace << SOON__BIRTHPLACE_SHIFT;
-
-    memset(&f->hooks, 0, offsetof(soon_future, payload) - offsetof(soon_future, hooks));
-    f->next = NULL;
-    f->executor = ex;
-    f->fn = fn;
-    f->flags = flags;
-    f->arg_len = (uint8_t)arg_len;
-    soon__copy_small(f->payload, arg, arg_len);
-    atomic_init(&f->state, SOON_PENDING | birthplace);
-    atomic_init(&f->refs, refs);
-}
-
 /* The short way for what most tasks are: a small argument and nothing else, for
  * an executor without a bound that can run any function. The same steps, of
  * which most have nothing to do. */
@@ -434,7 +405,7 @@ static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t 
 
     if (!f)
         return -ENOMEM;
-    init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
+    soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
     int error = enter(ex, 1);
     if (!error) {
         if (arg_len)
@@ -479,7 +450,7 @@ static inline int fork_off(soon_executor *ex, soon_fn *fn, const void *arg, size
     struct soon__tally *mine = soon__self.tally;
     soon_future *f = soon__future_at_hand();
 
-    init_plain(f, ex, fn, arg, arg_len, 0, 2);
+    soon__init_plain(f, ex, fn, arg, arg_len, 0, 2);
     soon__bump(mine, SOON__N_SUBMITTED, 1);
     soon__bump(mine, SOON__N_BYTES_IN, arg_len);
     int error = atomic_load(&core->closed) ? soon__closed_error(core) : ex->ops->submit(ex, f, 1);
@@ -497,92 +468,4 @@ int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
         soon__self.futures.count)
         return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM : fork_off(ex, fn, arg, arg_len, out);
     return submit_otherwise(ex, fn, arg, arg_len, out);
-}
-
-static int check_many(soon_executor *ex, const soon_task *tasks, size_t n)
-{
-    soon_fn *found = NULL;
-    int error = 0;
-
-    for (size_t i = 0; i < n; i++)
-        if (!valid(&tasks[i]))
-            return -EINVAL;
-    for (size_t i = 0; i < n && !error; i++)
-        if (tasks[i].fn != found)
-            error = find(ex, found = tasks[i].fn);
-    return error;
-}
-
-static int prepare_many(soon_executor *ex, const soon_task *tasks, size_t n, struct chain *chain)
-{
-    for (size_t i = 0; i < n; i++) {
-        soon_future *f;
-        int error = soon__prepare(ex, &tasks[i], 0, &f);
-        if (error) {
-            drop_chain(chain->head);
-            return error;
-        }
-        append(chain, f);
-    }
-    return 0;
-}
-
-/* Sends a chain whose futures' second references go to refs[]. Once sent the
- * links are the backend's, so the references are taken before; and out stays
- * untouched until nothing can fail any more. */
-static int send_for(soon_executor *ex, struct chain *chain, soon_future **refs, soon_future **out)
-{
-    soon_future *head = chain->head;
-    size_t n = 0;
-
-    for (soon_future *f = head; f; f = f->next) {
-        soon__future_ref_first(f);
-        refs[n++] = f;
-    }
-    int error = send(ex, chain, 0, SOON__NEVER);
-    if (!error) {
-        memcpy(out, refs, n * sizeof *out);
-        return 0;
-    }
-    for (size_t i = 0; i < n; i++)
-        soon_future_unref(refs[i]);
-    drop_chain(head);
-    return error;
-}
-
-static int send_detached(soon_executor *ex, struct chain *chain)
-{
-    soon_future *head = chain->head;
-    int error = send(ex, chain, 0, SOON__NEVER);
-
-    if (error)
-        drop_chain(head);
-    return error;
-}
-
-static int submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **out)
-{
-    soon_future *few[64], **refs = few;
-    struct chain chain = {0};
-    int error = check_many(ex, tasks, n);
-
-    if (error || n == 0)
-        return error;
-    if (out && n > sizeof few / sizeof *few && !(refs = soon__alloc_array(n, sizeof *refs)))
-        return -ENOMEM;
-    error = prepare_many(ex, tasks, n, &chain);
-    if (!error)
-        error = out ? send_for(ex, &chain, refs, out) : send_detached(ex, &chain);
-    if (refs != few)
-        soon__free(refs, n * sizeof *refs);
-    return error;
-}
-
-int soon_submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **out)
-{
-    int error = soon__executor_check(ex);
-
-    if (!error && !tasks && n)
-        return -EINVAL;
-    return soon__explain(ex, error ? error : submit_many(ex, tasks, n, out));
 }
