@@ -5,6 +5,7 @@
 #include "core/submit.h"
 
 #include "core/error.h"
+#include "core/future_cache.h"
 #include "core/last_error.h"
 #include "core/mem.h"
 
@@ -25,19 +26,46 @@ static int check_many(soon_executor *ex, const soon_task *tasks, size_t n)
     return error;
 }
 
+/* Needs it no more than soon__init_plain() does? */
+static bool is_plain(const soon_executor *ex, const soon_task *task)
+{
+    return ex->core->plain && !task->name && !task->timeout &&
+           task->priority == SOON_PRIORITY_NORMAL && task->arg_len <= SOON__PAYLOAD;
+}
+
+static int add_plain(struct soon__chain *chain, soon_executor *ex, const soon_task *task)
+{
+    soon_future *f = soon__future_alloc();
+
+    if (!f)
+        return -ENOMEM;
+    soon__init_plain(f, ex, task->fn, task->arg, task->arg_len, ex->core->future_flags, 1);
+    chain->bytes_in += task->arg_len;
+    soon__chain_link(chain, f);
+    return 0;
+}
+
+static int add_other(struct soon__chain *chain, soon_executor *ex, const soon_task *task)
+{
+    soon_future *f;
+    int error = soon__prepare(ex, task, 0, &f);
+
+    if (!error)
+        soon__chain_add(chain, f);
+    return error;
+}
+
 static int prepare_many(soon_executor *ex, const soon_task *tasks, size_t n,
                         struct soon__chain *chain)
 {
-    for (size_t i = 0; i < n; i++) {
-        soon_future *f;
-        int error = soon__prepare(ex, &tasks[i], 0, &f);
-        if (error) {
-            soon__chain_drop(chain->head);
-            return error;
-        }
-        soon__chain_add(chain, f);
-    }
-    return 0;
+    int error = 0;
+
+    for (size_t i = 0; i < n && !error; i++)
+        error = is_plain(ex, &tasks[i]) ? add_plain(chain, ex, &tasks[i])
+                                        : add_other(chain, ex, &tasks[i]);
+    if (error)
+        soon__chain_drop(chain->head);
+    return error;
 }
 
 /* Sends a chain whose futures' second references go to refs[]. Once sent the
