@@ -211,7 +211,7 @@ START_TEST(what_bursts_need_stays)
         printf("SKIP: what the depot keeps: nothing is kept in this build\n");
         return;
     }
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 5; i++) {
         make(FLOOD);
         drop(FLOOD);
         pass(SOON_MS(300));

@@ -10,7 +10,7 @@
 enum {
     KEPT = 2048, /* full magazines that are not given back: 14 MiB of futures */
     MOST = 16384,
-    AT_ONCE = 2, /* magazines given back by who comes for another one */
+    AT_ONCE = 2, /* magazines given back to the allocator by who brings another one */
 };
 
 static const soon_ns second = SOON_SECONDS(1);
@@ -129,7 +129,9 @@ struct soon__magazine *soon__depot_take_full(void)
     look(now);
     depot.used_at = now;
     struct soon__magazine *magazine = pop(&depot.full);
-    leave(AT_ONCE);
+    if (depot.full.count <= KEPT) /* they are needed again */
+        depot.surplus = 0;
+    leave(0);
     return magazine;
 }
 

@@ -5,7 +5,7 @@
  * The depot keeps what bursts of tasks need, up to a million futures, for as
  * long as they come. Full magazines that nobody has needed for a second are
  * given back to the allocator, but for a base of 14 MiB; little by little by
- * those who come to the depot, and the rest by a thread that ends. There is no
+ * those who bring others, and the rest by a thread that ends. There is no
  * thread or timer for that: a program that has come to rest keeps what it had,
  * like the allocator's own caches. (Bonwick and Adams, "Magazines and Vmem",
  * 2001, call what was not needed the depot's reapable part.)

@@ -22,8 +22,10 @@
  * goes to the queue. So a task is overtaken at most by one share a worker, and
  * not for longer than HELD_UP_NS while anybody looks for work.
  *
- * Tasks were quick if the last share that a worker has come to the end of took
- * less than QUICK_NS a task.
+ * Tasks are quick if the last share that a worker has come to the end of took
+ * less than QUICK_NS a task, and that was no longer ago than QUICK_FOR_NS. In the
+ * moment in which they cease to be, what workers have in their shares may be
+ * overtaken for longer.
  */
 #include "thread_pool/pool.h"
 
@@ -32,6 +34,7 @@
 enum {
     SHARE_MAX = 128,
     QUICK_NS = 1000,
+    QUICK_FOR_NS = 1000000,
     HELD_UP_NS = 100000,
 };
 
@@ -48,24 +51,28 @@ void soon__forget_deque(struct worker *self)
     self->has_old = false;
 }
 
-void soon__put_deque_first(struct worker *self)
-{
-    struct pool *pool = self->pool;
-
-    soon__forget_deque(self);
-    self->old_end = soon__deque_end(&self->deque);
-    self->has_old = true;
-    self->older = pool->newest;
-    self->newer = NULL;
-    *(pool->newest ? &pool->newest->newer : &pool->oldest) = self;
-    pool->newest = self;
-}
-
 /* Has it none left? The last of them may have gone at the bottom of its deque,
  * which then ends before old_end: its owner ran them in place. */
 static bool has_done_old(const struct worker *w)
 {
     return soon__deque_past(&w->deque, w->old_end) || soon__deque_empty(&w->deque);
+}
+
+/* Its place in the list goes by the oldest that it has. */
+void soon__put_deque_first(struct worker *self)
+{
+    struct pool *pool = self->pool;
+    bool stays = self->has_old && !has_done_old(self);
+
+    self->old_end = soon__deque_end(&self->deque);
+    if (stays)
+        return;
+    soon__forget_deque(self);
+    self->has_old = true;
+    self->older = pool->newest;
+    self->newer = NULL;
+    *(pool->newest ? &pool->newest->newer : &pool->oldest) = self;
+    pool->newest = self;
 }
 
 /* The worker whose deque has the oldest of these tasks, or NULL. */
@@ -92,8 +99,10 @@ static void end_share(struct worker *self)
 {
     if (!self->taken_at)
         return;
+    soon_ns now = soon__now();
     /* The first of it was no turn from the deque. */
-    self->pool->quick = soon__now() - self->taken_at < (soon_ns)(self->turns + 1) * QUICK_NS;
+    bool quick = now - self->taken_at < (soon_ns)(self->turns + 1) * QUICK_NS;
+    self->pool->quick_at = quick ? now : 0;
     self->taken_at = 0;
 }
 
@@ -105,6 +114,7 @@ static soon_future *take_queued(struct worker *self, bool some)
 
     size_t n = soon__backlog_take(&pool->queue, &pool->inbox, share, some ? SHARE_MAX : 1);
     self->turns = 0;
+    self->taken_at = 0; /* its turns are counted no more */
     if (n > 1)
         put_share(self, share + 1, n - 1);
     soon__count_queue(pool);
@@ -132,10 +142,15 @@ static soon_future *take_one(struct worker *from)
     return f;
 }
 
-/* May what w has wait, since it will soon be done? */
-static bool can_wait(const struct worker *self, const struct worker *w)
+static bool are_quick(const struct pool *pool, soon_ns now)
 {
-    return w->taken > self->taken && soon__now() - w->taken_at < HELD_UP_NS;
+    return pool->quick_at && now - pool->quick_at < QUICK_FOR_NS;
+}
+
+/* May what w has wait, since it will soon be done? */
+static bool can_wait(const struct worker *self, const struct worker *w, soon_ns now)
+{
+    return w->taken > self->taken && now - w->taken_at < HELD_UP_NS;
 }
 
 /* From a deque, what is older than the queue. some: that may be a share. */
@@ -146,8 +161,9 @@ static soon_future *take_older(struct worker *self, bool some)
     soon_future *f = NULL;
 
     while (!f && (w = find_oldest(pool))) {
-        if (some && pool->quick) {
-            if (can_wait(self, w))
+        soon_ns now = some && pool->quick_at ? soon__now() : 0;
+        if (now && are_quick(pool, now)) {
+            if (can_wait(self, w, now))
                 return NULL;
             f = take_half(self, w);
         }
