@@ -122,7 +122,7 @@ extern _Thread_local struct worker *soon__this_worker;
  * them. 0, or an error of starting the only worker. */
 int soon__schedule(struct pool *pool, soon_future *chain, size_t n);
 
-/* The next task for a worker, not claimed yet, and self->taking set; or NULL:
+/* The next task for a worker, not claimed yet, and self->deque.taking set; or NULL:
  * then it has been woken for nothing, or is to leave (*leave). Sleeps. */
 soon_future *soon__next_task(struct worker *self, bool *leave);
 

@@ -144,52 +144,44 @@ static inline void look_for_helpers(struct pool *pool)
         attend(pool);
 }
 
-/* From outside, while enough workers are awake: without the lock. False: it
- * takes the lock. */
-static bool schedule_inbox(struct pool *pool, soon_future *f)
+/* From outside: while enough workers are awake without the lock. */
+static __attribute__((noinline)) int schedule_outside(struct pool *pool, soon_future *f)
 {
     /* relaxed, both: hints; what counts is looked at after the push. */
     if (atomic_load_explicit(&pool->helpers, memory_order_relaxed) ||
-        atomic_load_explicit(&pool->ending, memory_order_relaxed) != POOL_OPEN)
-        return false;
-    if (!soon__inbox_push(&pool->inbox, f))
-        return false;
+        atomic_load_explicit(&pool->ending, memory_order_relaxed) != POOL_OPEN ||
+        !soon__inbox_push(&pool->inbox, f))
+        return schedule_queue(pool, f, 1);
     look_for_helpers(pool);
-    return true;
+    return 0;
 }
 
-static bool is_plain(const soon_future *chain, size_t n)
-{
-    return n == 1 && soon__future_priority(chain) == SOON_PRIORITY_NORMAL;
-}
-
-static bool may_take_more(const struct worker *self, const struct pool *pool)
+/* A worker's task submits to its own pool: that goes into the deque. */
+static bool is_own(const struct worker *self, const struct pool *pool)
 {
     return self && self->pool == pool && !self->leaving && atomic_load(&pool->ending) == POOL_OPEN;
 }
 
-/* Not into a deque. */
-static __attribute__((noinline)) int schedule_elsewhere(struct pool *pool, soon_future *chain,
-                                                        size_t n)
+/* But into the queue when the deque is full, and then for as long as that keeps the
+ * tasks in order; several go there at once. */
+static __attribute__((noinline)) int schedule_past(struct worker *self, soon_future *chain,
+                                                   size_t n)
 {
-    struct worker *self = soon__this_worker;
-
-    if (may_take_more(self, pool))
-        self->overflowed = self->overflowed || n > 1 || is_plain(chain, n);
-    else if (is_plain(chain, n) && schedule_inbox(pool, chain))
-        return 0;
-    return schedule_queue(pool, chain, n);
+    self->overflowed = true;
+    return schedule_queue(self->pool, chain, n);
 }
 
-/* A worker's task submits to its own pool: into the deque, while that keeps
- * its tasks in order. */
 int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 {
     struct worker *self = soon__this_worker;
+    bool plain = n == 1 && soon__future_priority(chain) == SOON_PRIORITY_NORMAL;
 
-    if (!is_plain(chain, n) || !may_take_more(self, pool) || self->overflowed ||
-        !soon__deque_push(&self->deque, chain))
-        return schedule_elsewhere(pool, chain, n);
+    if (!is_own(self, pool))
+        return plain ? schedule_outside(pool, chain) : schedule_queue(pool, chain, n);
+    if (n == 1 && !plain)
+        return schedule_queue(pool, chain, 1);
+    if (!plain || self->overflowed || !soon__deque_push(&self->deque, chain))
+        return schedule_past(self, chain, n);
     look_for_helpers(pool);
     return 0;
 }
