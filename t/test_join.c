@@ -7,9 +7,11 @@
 #include "support.h"
 
 #include "core/future.h"
+#include "core/future_cache.h"
 #include "core/thread.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -150,6 +152,42 @@ START_TEST(a_kept_reference_goes_with_the_first_that_is_dropped)
     ck_assert_int_eq(soon_future_value(f, 0, NULL, NULL), 0);
     soon_future_unref(f);
     assert_figures(family.ex, 3, 2);
+}
+
+/* g is not the youngest whose reference is kept. */
+static int task_drop_twice(soon_call *call, const void *arg, size_t arg_len)
+{
+    const struct family *me = arg;
+    soon_future *f, *g;
+    int value = 7;
+
+    (void)call;
+    (void)arg_len;
+    REQUIRE(soon_submit(me->ex, task_echo, &value, sizeof value, &f) == 0);
+    REQUIRE(soon_submit(me->ex, task_echo, &value, sizeof value, &g) == 0);
+    REQUIRE(soon_future_wait(g, SOON_FOREVER) == 0);
+    REQUIRE(soon_future_wait(f, SOON_FOREVER) == 0);
+    soon_future_unref(g);
+    soon_future_unref(g);
+    _exit(0);
+}
+
+static void drop_twice(void *data)
+{
+    struct family family = {.ex = one_worker()};
+    soon_future *f;
+
+    (void)data;
+    assert_ok(soon_submit(family.ex, task_drop_twice, &family, sizeof family, &f));
+    soon_future_wait(f, SOON_FOREVER);
+}
+
+START_TEST(a_kept_reference_is_not_the_users_to_drop)
+{
+    if (!soon__future_cache_keeps())
+        printf("SKIP: a reference dropped twice: in this build the checker sees it\n");
+    else if (forked_may_start_threads("a reference dropped twice"))
+        assert_aborts(drop_twice, NULL);
 }
 
 /* ---- children that end otherwise ---- */
@@ -369,6 +407,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(children, children_outlive_their_parent_as_long_as_they_are_held, 0,
                         ORDERS);
     tcase_add_test(children, a_kept_reference_goes_with_the_first_that_is_dropped);
+    tcase_add_test(children, a_kept_reference_is_not_the_users_to_drop);
     tcase_add_test(children, children_may_end_in_any_way);
     tcase_add_test(children, a_child_that_forks_is_joined_in_both_processes);
 

@@ -244,12 +244,19 @@ static inline void drop_both(soon_future *f)
     soon__future_free(f);
 }
 
+static __attribute__((noinline)) void drop_in_task(soon_future *f)
+{
+    soon__future_drop(f, soon__kept_take_any(f) ? 2 : 1);
+}
+
 void soon_future_unref(soon_future *f)
 {
     if (!f)
         return;
     if (soon__kept_take(f))
         drop_both(f);
+    else if (soon__self.kept.n)
+        drop_in_task(f);
     else
         soon__future_drop(f, 1);
 }

@@ -34,6 +34,19 @@ static inline void keep(soon_future *f)
         soon__future_drop(was, 1);
 }
 
+/* It leaves a gap, which is filled, or goes, with what was kept before it. */
+bool soon__kept_take_any(const soon_future *f)
+{
+    struct soon__kept *kept = &soon__self.kept;
+
+    for (unsigned i = 0; i < SOON__KEPT; i++)
+        if (kept->slot[i] == f) {
+            kept->slot[i] = NULL;
+            return true;
+        }
+    return false;
+}
+
 void soon__kept_drop(void)
 {
     struct soon__kept *kept = &soon__self.kept;

@@ -28,7 +28,8 @@ enum { SOON__KEPT = 8 };
  * core/join.c. A ring; what it has no room for is dropped. */
 struct soon__kept {
     soon_future *slot[SOON__KEPT]; /* Sync: thread-local */
-    unsigned n;                    /* that were ever put here and not taken. Sync: thread-local */
+    unsigned n;                    /* the next one's place is n mod KEPT; 0: there are none.
+                                      Sync: thread-local */
 };
 
 struct soon__thread {
@@ -65,6 +66,10 @@ static inline bool soon__kept_take(const soon_future *f)
     kept->n = last;
     return true;
 }
+
+/* Is any of them? Asked before a reference to f goes alone: else who drops more of
+ * them than there are would drop what is kept, and nobody would notice. */
+bool soon__kept_take_any(const soon_future *f);
 
 /* Drops them all: the outermost task of the thread ends. */
 void soon__kept_drop(void);
