@@ -6,6 +6,7 @@
  */
 #include "support.h"
 
+#include "core/deque.h"
 #include "core/future.h"
 #include "core/future_cache.h"
 #include "core/thread.h"
@@ -96,6 +97,37 @@ START_TEST(children_are_joined_and_dropped_in_any_order)
     assert_ok(soon_future_wait(f, SOON_FOREVER));
     soon_future_unref(f);
     assert_figures(family.ex, 1 + CHILDREN, CHILDREN);
+}
+
+/* Children joined before younger ones leave nothing behind, however often. */
+static int task_joins_oldest_first(soon_call *call, const void *arg, size_t arg_len)
+{
+    const struct family *me = arg;
+    const struct soon__deque *own = soon__self.deque;
+    soon_future *f[CHILDREN];
+
+    (void)call;
+    (void)arg_len;
+    REQUIRE(own);
+    for (int round = 0; round < 100; round++) {
+        fork_all(me, f);
+        join_all(OLDEST_FIRST, f);
+        for (int i = 0; i < CHILDREN; i++)
+            soon_future_unref(f[i]);
+        REQUIRE(soon__deque_empty(own));
+    }
+    return 0;
+}
+
+START_TEST(children_joined_oldest_first_leave_the_deque_empty)
+{
+    struct family family = {.ex = one_worker()};
+    soon_future *f;
+
+    assert_ok(soon_submit(family.ex, task_joins_oldest_first, &family, sizeof family, &f));
+    assert_ok(soon_future_wait(f, SOON_FOREVER));
+    soon_future_unref(f);
+    assert_figures(family.ex, 1 + 100 * CHILDREN, 100 * CHILDREN);
 }
 
 /* When the parent has ended nothing but the reference that it has passed on holds
@@ -404,6 +436,7 @@ Suite *test_suite(void)
     TCase *trees = test_case(suite, "trees");
 
     tcase_add_loop_test(children, children_are_joined_and_dropped_in_any_order, 0, ORDERS * ORDERS);
+    tcase_add_test(children, children_joined_oldest_first_leave_the_deque_empty);
     tcase_add_loop_test(children, children_outlive_their_parent_as_long_as_they_are_held, 0,
                         ORDERS);
     tcase_add_test(children, a_kept_reference_goes_with_the_first_that_is_dropped);

@@ -31,6 +31,13 @@
  * says so to who empties the deques because the pool ends. Who finds the deque
  * without it has seen bottom, and with that taking, which was set before.
  *
+ * An entry whose task the owner has claimed although it is not the youngest, since
+ * a task waits for its children in the order in which it has submitted them, stays
+ * where it is, and would be in the way of every later take of what is below. So the
+ * owner notes that it is dead, and takes it when it is the youngest. Nobody but the
+ * owner reads or writes these notes, and a thief may well get there first. A note is
+ * for an index, which no other entry gets before the owner has taken this one.
+ *
  * Several at once can be stolen only of those that the owner never takes from
  * the bottom, its share: then nothing but top decides who gets them.
  *
@@ -65,7 +72,11 @@ struct soon__deque {
     int64_t shared;                              /* entries before this only leave at the top.
                                                     Sync: the owner writes under the pool's lock;
                                                     it reads without, others with */
+    unsigned n_dead;                             /* noted below, but perhaps stolen since. Sync:
+                                                    owner-only */
     soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
+    int64_t dead[SOON__DEQUE_SIZE]; /* index + 1 of a dead entry in that slot; of another
+                                       lap's, or 0: it is not. Sync: owner-only */
 };
 
 /* Owner. False when full. */
@@ -204,6 +215,43 @@ static inline bool soon__deque_end_take(struct soon__deque *d, int64_t b, bool c
     /* release: pairs with the acquire of who waits for it. */
     atomic_store_explicit(&d->taking, false, memory_order_release);
     return won;
+}
+
+/* Owner, which has claimed f. If that is in the deque, near the bottom and not of
+ * the share, its entry is dead from now on. False: it is elsewhere. */
+static inline bool soon__deque_bury(struct soon__deque *d, const soon_future *f)
+{
+    enum { NEAR = 64 };
+    /* relaxed, all: the owner's own. */
+    int64_t at = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
+    int64_t last = at - NEAR < d->shared ? d->shared : at - NEAR;
+
+    for (; at >= last; at--)
+        if (atomic_load_explicit(&d->slot[at & SOON__DEQUE_MASK], memory_order_relaxed) == f) {
+            d->dead[at & SOON__DEQUE_MASK] = at + 1;
+            d->n_dead++;
+            return true;
+        }
+    return false;
+}
+
+/* Owner. Removes the youngest entry if it is dead; its task, or NULL. */
+static inline soon_future *soon__deque_unearth(struct soon__deque *d)
+{
+    /* relaxed, all: the owner's own, and a slot it wrote itself; with an old top it
+     * only finds later that there are none. */
+    int64_t at = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
+
+    if (at < atomic_load_explicit(&d->top, memory_order_relaxed)) {
+        d->n_dead = 0;
+        return NULL;
+    }
+    if (at < d->shared || d->dead[at & SOON__DEQUE_MASK] != at + 1)
+        return NULL;
+    d->dead[at & SOON__DEQUE_MASK] = 0;
+    d->n_dead--;
+    soon_future *f = atomic_load_explicit(&d->slot[at & SOON__DEQUE_MASK], memory_order_relaxed);
+    return soon__deque_take(d, f) ? f : NULL;
 }
 
 /* What the calling thread's tasks submit to the executor that it is a worker of

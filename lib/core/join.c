@@ -134,6 +134,8 @@ static inline __attribute__((always_inline)) enum joined join(soon_future *f, so
         settle_slowly(f, call, code);
         return RUN;
     }
+    if (soon__self.deque->n_dead)
+        soon__clear_deque();
     settle_plain(f, call->result.len);
     return PLAIN;
 }

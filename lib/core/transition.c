@@ -94,6 +94,28 @@ static void decide_begun(soon_future *f)
         soon__futex_wake(&f->state, INT_MAX);
 }
 
+void soon__clear_deque(void)
+{
+    soon_future *dead;
+
+    while ((dead = soon__deque_unearth(soon__self.deque)))
+        soon__future_drop(dead, 1);
+}
+
+void soon__withdraw(soon_executor *ex, soon_future *f)
+{
+    struct soon__deque *own = soon__self.deque;
+
+    if (own && soon__deque_take(own, f)) {
+        soon__future_drop(f, 1);
+        soon__clear_deque();
+        return;
+    }
+    bool buried = own && soon__deque_bury(own, f);
+    if (!buried && ex->ops->withdrawn)
+        ex->ops->withdrawn(ex, f);
+}
+
 void soon__heed(soon_future *f, uint32_t before)
 {
     if (before & SOON__PATIENT)

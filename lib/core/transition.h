@@ -80,16 +80,13 @@ static inline bool soon__claim_queued(soon_future *f)
     return true;
 }
 
+/* Takes dead entries, which have come to the bottom, out of the thread's deque. */
+void soon__clear_deque(void);
+
 /* f, which somebody else than its queue has claimed or is about to end, is in the
  * queue no more. Often it is the youngest of what the calling thread's tasks have
  * submitted: then its entry's reference goes, which is not f's last. */
-static inline void soon__withdraw(soon_executor *ex, soon_future *f)
-{
-    if (soon__self.deque && soon__deque_take(soon__self.deque, f))
-        soon__future_drop(f, 1);
-    else if (ex->ops->withdrawn)
-        ex->ops->withdrawn(ex, f);
-}
+void soon__withdraw(soon_executor *ex, soon_future *f);
 
 enum { SOON__HEEDED = SOON__PATIENT | SOON__WAITERS | SOON__HOOKS };
 

@@ -10,6 +10,8 @@
 
 #include "core/deque.h"
 
+#include <string.h>
+
 _Static_assert(SOON__DEQUE_SIZE == 2, "the model wants a ring that wraps around soon");
 
 enum { OWNER = 0, ENTRIES = 4, SHARE = 2 };
@@ -44,6 +46,8 @@ static void set_up(unsigned share)
         MODEL_BIND(deque.slot[i], "slot");
     }
     deque.shared = share;
+    deque.n_dead = 0;
+    memset(deque.dead, 0, sizeof deque.dead);
 }
 
 static void before(void)
@@ -127,13 +131,25 @@ static void steal_half(void)
         got(half[--n]);
 }
 
+/* What is dead and has come to the bottom. */
+static void unearth(void)
+{
+    soon_future *f;
+
+    while ((f = soon__deque_unearth(&deque)))
+        got(f);
+}
+
 static void own(void)
 {
     for (unsigned i = shared; i < ENTRIES; i++) {
         model_write(i);
         while (!soon__deque_push(&deque, entry(i)))
             steal(1);
-        switch (model_choose(4)) {
+        switch (model_choose(5)) {
+        case 4:
+            soon__deque_bury(&deque, entry(i));
+            break;
         case 3:
             join(i);
             break;
@@ -144,6 +160,8 @@ static void own(void)
         case 1:
             steal(1);
         }
+        if (model_choose(2))
+            unearth();
     }
 }
 
