@@ -38,9 +38,6 @@
  * owner reads or writes these notes, and a thief may well get there first. A note is
  * for an index, which no other entry gets before the owner has taken this one.
  *
- * Several at once can be stolen only of those that the owner never takes from
- * the bottom, its share: then nothing but top decides who gets them.
- *
  * Why a thief does not return a slot that was reused. push overwrites slot t
  * only after it has read top > t, and then the thief's compare-and-swap from t
  * fails.
@@ -69,9 +66,6 @@ struct soon__deque {
     _Alignas(64) _Atomic int64_t bottom;         /* Sync: atomic; the owner writes */
     atomic_bool taking;                          /* the owner may hold a task that is neither
                                                     queued nor claimed. Sync: atomic; it writes */
-    int64_t shared;                              /* entries before this only leave at the top.
-                                                    Sync: the owner writes under the pool's lock;
-                                                    it reads without, others with */
     unsigned n_dead;                             /* noted below, but perhaps stolen since. Sync:
                                                     owner-only */
     soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
@@ -97,9 +91,8 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
     return true;
 }
 
-/* Owner of an empty deque, under the pool's lock: n at once, at most SIZE, with
- * one store. They are the owner's share. */
-static inline void soon__deque_push_share(struct soon__deque *d, soon_future *const *f, size_t n)
+/* Owner of an empty deque: n at once, at most SIZE, with one store. */
+static inline void soon__deque_push_many(struct soon__deque *d, soon_future *const *f, size_t n)
 {
     /* relaxed: the owner's own. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
@@ -108,7 +101,6 @@ static inline void soon__deque_push_share(struct soon__deque *d, soon_future *co
         /* relaxed: published by bottom. That it is empty was seen by a load of
          * top, so that no thief will take what was in the slot. */
         atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f[i], memory_order_relaxed);
-    d->shared = b;
     /* seq_cst: as in soon__deque_push(). */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
 }
@@ -133,35 +125,13 @@ static inline soon_future *soon__deque_steal(struct soon__deque *d, bool *again)
     return NULL;
 }
 
-/* Anybody, under the pool's lock. The older half of what is left of the owner's
- * share, at most max: how many. */
-static inline size_t soon__deque_steal_half(struct soon__deque *d, soon_future **out, size_t max)
-{
-    /* seq_cst: as in steal. */
-    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
-    size_t n;
-
-    do {
-        n = t < d->shared ? (size_t)(d->shared - t + 1) / 2 : 0;
-        if (n > max)
-            n = max;
-        for (size_t i = 0; i < n; i++)
-            /* relaxed: the lock has published what the share is. */
-            out[i] = atomic_load_explicit(&d->slot[(t + (int64_t)i) & SOON__DEQUE_MASK],
-                                          memory_order_relaxed);
-    } while (n && !atomic_compare_exchange_strong_explicit(
-                      &d->top, &t, t + (int64_t)n, memory_order_seq_cst, memory_order_seq_cst));
-    return n;
-}
-
-/* Owner. The index of the youngest entry, if that is, or has been, f, and not of its
- * share; else -1. */
+/* Owner. The index of the youngest entry, if that is, or has been, f; else -1. */
 static inline int64_t soon__deque_youngest(const struct soon__deque *d, const soon_future *f)
 {
     /* relaxed, both: the owner's own, and a slot it wrote itself. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
     bool is_f = atomic_load_explicit(&d->slot[b & SOON__DEQUE_MASK], memory_order_relaxed) == f;
-    return is_f && b >= d->shared ? b : -1;
+    return is_f ? b : -1;
 }
 
 /* Owner, which has lowered bottom to b. Is entry b its own now? */
@@ -179,7 +149,7 @@ static inline bool soon__deque_win(struct soon__deque *d, int64_t b)
     return won;
 }
 
-/* Owner. Removes the youngest entry if it is f, and not of its share. */
+/* Owner. Removes the youngest entry if it is f. */
 static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
 {
     int64_t b = soon__deque_youngest(d, f);
@@ -217,14 +187,14 @@ static inline bool soon__deque_end_take(struct soon__deque *d, int64_t b, bool c
     return won;
 }
 
-/* Owner, which has claimed f. If that is in the deque, near the bottom and not of
- * the share, its entry is dead from now on. False: it is elsewhere. */
+/* Owner, which has claimed f. If that is in the deque, near the bottom, its
+ * entry is dead from now on. False: it is elsewhere. */
 static inline bool soon__deque_bury(struct soon__deque *d, const soon_future *f)
 {
     enum { NEAR = 64 };
     /* relaxed, all: the owner's own. */
     int64_t at = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
-    int64_t last = at - NEAR < d->shared ? d->shared : at - NEAR;
+    int64_t last = at < NEAR ? 0 : at - NEAR;
 
     for (; at >= last; at--)
         if (atomic_load_explicit(&d->slot[at & SOON__DEQUE_MASK], memory_order_relaxed) == f) {
@@ -246,7 +216,7 @@ static inline soon_future *soon__deque_unearth(struct soon__deque *d)
         d->n_dead = 0;
         return NULL;
     }
-    if (at < d->shared || d->dead[at & SOON__DEQUE_MASK] != at + 1)
+    if (at < 0 || d->dead[at & SOON__DEQUE_MASK] != at + 1)
         return NULL;
     d->dead[at & SOON__DEQUE_MASK] = 0;
     d->n_dead--;

@@ -47,12 +47,10 @@ struct worker {
     bool overflowed;          /* what its tasks submit goes to the queue. Sync: worker-only */
 
     /* What it has that is older than the queue: see share.c. Sync: pool->lock,
-     * but that the worker reads old_end and turns at any time. */
+     * but that the worker reads old_end at any time. */
     int64_t old_end;              /* deque entries before this */
     bool has_old;                 /* it is in pool->oldest's list */
     struct worker *older, *newer; /* there */
-    uint64_t taken;               /* of its last share: that many were taken before it */
-    soon_ns taken_at;             /* when, or 0 */
     _Atomic uint64_t stolen;      /* Sync: atomic; the worker writes */
 };
 
@@ -81,18 +79,16 @@ struct pool {
 
     /* Written by who has the lock. */
     _Alignas(64) soon__lock lock;
-    struct soon__backlog queue;     /* Sync: lock */
-    _Atomic size_t stale;           /* about how many in queue are done. Sync: atomic */
-    struct worker *workers;         /* by number. Sync: lock */
-    struct worker *idle;            /* the last to fall idle on top. Sync: lock */
-    struct worker *oldest, *newest; /* workers whose deques may have what is older than the queue.
-                                       Sync: lock */
-    uint64_t n_taken;               /* shares of the queue. Sync: lock */
-    soon_ns quick_at;   /* when tasks were last found to be quick, or 0: see share.c. Sync: lock */
-    unsigned n_workers; /* threads. Sync: lock */
-    unsigned n_staying; /* of them, those not about to leave. Sync: lock */
-    unsigned n_blocked; /* workers that sleep in a wait. Sync: lock */
-    unsigned n_idle;    /* Sync: lock */
+    struct soon__backlog queue;       /* Sync: lock */
+    _Atomic size_t stale;             /* about how many in queue are done. Sync: atomic */
+    struct worker *workers;           /* by number. Sync: lock */
+    struct worker *idle;              /* the last to fall idle on top. Sync: lock */
+    struct worker *oldest, *newest;   /* workers whose deques may have what is older than the queue.
+                                         Sync: lock */
+    unsigned n_workers;               /* threads. Sync: lock */
+    unsigned n_staying;               /* of them, those not about to leave. Sync: lock */
+    unsigned n_blocked;               /* workers that sleep in a wait. Sync: lock */
+    unsigned n_idle;                  /* Sync: lock */
     unsigned n_searching;             /* Sync: lock */
     bool spinning;                    /* a worker spins before it sleeps. Sync: lock */
     uint64_t n_started;               /* Sync: lock */

@@ -10,33 +10,13 @@
  * tasks of the same submitter go to the queue. Workers that have such tasks are
  * in a list, the oldest first.
  *
- * Strictly, who looks for work would have to take the oldest task of all, out of
- * another's share, again one by one. That is what happens unless tasks are
- * quick: so with tasks that take more than a microsecond those of one submitter
- * begin in the order submitted, though the holder of a share is held up.
- *
- * With quick tasks order is kept by the share. Who has done its own, takes half
- * of what is left of the oldest one if that was taken before its own was: its
- * holder is slower. Or if it was taken HELD_UP_NS ago: its holder is held up, by
- * a task that was not quick after all, or because it has no CPU. Otherwise it
- * goes to the queue. So a task is overtaken at most by one share a worker, and
- * not for longer than HELD_UP_NS while anybody looks for work.
- *
- * Tasks are quick if the last share that a worker has come to the end of took
- * less than QUICK_NS a task, and that was no longer ago than QUICK_FOR_NS. In the
- * moment in which they cease to be, what workers have in their shares may be
- * overtaken for longer.
+ * Who looks for work takes the oldest task of all, out of another's share if it
+ * is there, and one at a time: so the tasks of one submitter begin in the order
+ * submitted, though the holder of a share is held up.
  */
 #include "thread_pool/pool.h"
 
-#include "os/clock.h"
-
-enum {
-    SHARE_MAX = 128,
-    QUICK_NS = 1000,
-    QUICK_FOR_NS = 1000000,
-    HELD_UP_NS = 100000,
-};
+enum { SHARE_MAX = 128 };
 
 /* ---- who has what is older than the queue ---- */
 
@@ -85,50 +65,21 @@ static struct worker *find_oldest(struct pool *pool)
 
 /* ---- shares ---- */
 
-static void put_share(struct worker *self, soon_future *const *share, size_t n)
-{
-    soon__deque_push_share(&self->deque, share, n);
-    soon__put_deque_first(self);
-    self->turns = 0;
-    self->taken = self->pool->n_taken++;
-    self->taken_at = soon__now();
-}
-
-/* Its deque is empty. */
-static void end_share(struct worker *self)
-{
-    if (!self->taken_at)
-        return;
-    soon_ns now = soon__now();
-    /* The first of it was no turn from the deque. */
-    bool quick = now - self->taken_at < (soon_ns)(self->turns + 1) * QUICK_NS;
-    self->pool->quick_at = quick ? now : 0;
-    self->taken_at = 0;
-}
-
 /* One task to run, and if the deque is empty a share of what is behind it. */
-static soon_future *take_queued(struct worker *self, bool some)
+static soon_future *take_queued(struct worker *self)
 {
     struct pool *pool = self->pool;
+    size_t max = soon__deque_empty(&self->deque) ? SHARE_MAX : 1;
     soon_future *share[SHARE_MAX];
 
-    size_t n = soon__backlog_take(&pool->queue, &pool->inbox, share, some ? SHARE_MAX : 1);
+    size_t n = soon__backlog_take(&pool->queue, &pool->inbox, share, max);
     self->turns = 0;
-    self->taken_at = 0; /* its turns are counted no more */
-    if (n > 1)
-        put_share(self, share + 1, n - 1);
+    if (n > 1) {
+        soon__deque_push_many(&self->deque, share + 1, n - 1);
+        soon__put_deque_first(self);
+    }
     soon__count_queue(pool);
     return n ? share[0] : NULL;
-}
-
-static soon_future *take_half(struct worker *self, struct worker *from)
-{
-    soon_future *half[SHARE_MAX / 2];
-
-    size_t n = soon__deque_steal_half(&from->deque, half, SHARE_MAX / 2);
-    if (n > 1)
-        put_share(self, half + 1, n - 1);
-    return n ? half[0] : NULL;
 }
 
 static soon_future *take_one(struct worker *from)
@@ -142,34 +93,14 @@ static soon_future *take_one(struct worker *from)
     return f;
 }
 
-static bool are_quick(const struct pool *pool, soon_ns now)
+/* From a deque, what is older than the queue. */
+static soon_future *take_older(struct pool *pool)
 {
-    return pool->quick_at && now - pool->quick_at < QUICK_FOR_NS;
-}
-
-/* May what w has wait, since it will soon be done? */
-static bool can_wait(const struct worker *self, const struct worker *w, soon_ns now)
-{
-    return w->taken > self->taken && now - w->taken_at < HELD_UP_NS;
-}
-
-/* From a deque, what is older than the queue. some: that may be a share. */
-static soon_future *take_older(struct worker *self, bool some)
-{
-    struct pool *pool = self->pool;
     struct worker *w;
     soon_future *f = NULL;
 
-    while (!f && (w = find_oldest(pool))) {
-        soon_ns now = some && pool->quick_at ? soon__now() : 0;
-        if (now && are_quick(pool, now)) {
-            if (can_wait(self, w, now))
-                return NULL;
-            f = take_half(self, w);
-        }
-        if (!f)
-            f = take_one(w);
-    }
+    while (!f && (w = find_oldest(pool)))
+        f = take_one(w);
     return f;
 }
 
@@ -177,10 +108,7 @@ soon_future *soon__take_outside(struct worker *self)
 {
     /* relaxed: written under the lock. */
     bool urgent = atomic_load_explicit(&self->pool->urgent, memory_order_relaxed);
-    bool some = soon__deque_empty(&self->deque);
+    soon_future *f = urgent ? NULL : take_older(self->pool);
 
-    if (some)
-        end_share(self);
-    soon_future *f = urgent ? NULL : take_older(self, some);
-    return f ? f : take_queued(self, some);
+    return f ? f : take_queued(self);
 }

@@ -2,9 +2,7 @@
 /*
  * lib/core/deque.h: whatever the owner and two thieves do, every entry
  * goes to exactly one of them, who then sees what was written before the push.
- * The ring has two slots, so that four entries wrap it around. In the second
- * model the first two are the owner's share, of which thieves may take all that
- * is left at once.
+ * The ring has two slots, so that four entries wrap it around.
  */
 #include "model.h"
 
@@ -14,51 +12,37 @@
 
 _Static_assert(SOON__DEQUE_SIZE == 2, "the model wants a ring that wraps around soon");
 
-enum { OWNER = 0, ENTRIES = 4, SHARE = 2 };
+enum { OWNER = 0, ENTRIES = 4 };
 
 static struct soon__deque deque;
 static char entries[ENTRIES]; /* their addresses are futures to the deque */
 static unsigned gone[ENTRIES];
 static _Atomic unsigned claimed[ENTRIES]; /* by whom, from 1 */
-static unsigned shared;                   /* the first so many are. Sync: const in a model */
 
 static soon_future *entry(unsigned i)
 {
     return (soon_future *)(void *)&entries[i];
 }
 
-static void set_up(unsigned share)
+static void before(void)
 {
-    shared = share;
     for (unsigned i = 0; i < ENTRIES; i++) {
         gone[i] = 0;
         atomic_init(&claimed[i], 0);
         MODEL_BIND(claimed[i], "claimed");
     }
     atomic_init(&deque.top, 0);
-    atomic_init(&deque.bottom, share);
+    atomic_init(&deque.bottom, 0);
     MODEL_BIND(deque.top, "top");
     MODEL_BIND(deque.bottom, "bottom");
     atomic_init(&deque.taking, false);
     MODEL_BIND(deque.taking, "taking");
     for (unsigned i = 0; i < SOON__DEQUE_SIZE; i++) {
-        atomic_init(&deque.slot[i], i < share ? entry(i) : NULL);
+        atomic_init(&deque.slot[i], NULL);
         MODEL_BIND(deque.slot[i], "slot");
     }
-    deque.shared = share;
     deque.n_dead = 0;
     memset(deque.dead, 0, sizeof deque.dead);
-}
-
-static void before(void)
-{
-    set_up(0);
-}
-
-/* As soon__deque_push_share() leaves it to whoever takes the lock next. */
-static void before_share(void)
-{
-    set_up(SHARE);
 }
 
 static unsigned number(const soon_future *f)
@@ -72,8 +56,7 @@ static void got(const soon_future *f)
 
     model_expect(i < ENTRIES, "something that was never pushed came out");
     model_expect(++gone[i] == 1, "an entry came out twice");
-    if (i >= shared) /* else the lock does */
-        model_read(i);
+    model_read(i);
 }
 
 /* As soon__begin_call(). */
@@ -123,14 +106,6 @@ static void steal(int tries)
     }
 }
 
-static void steal_half(void)
-{
-    soon_future *half[SHARE];
-
-    for (size_t n = soon__deque_steal_half(&deque, half, SHARE); n;)
-        got(half[--n]);
-}
-
 /* What is dead and has come to the bottom. */
 static void unearth(void)
 {
@@ -142,7 +117,7 @@ static void unearth(void)
 
 static void own(void)
 {
-    for (unsigned i = shared; i < ENTRIES; i++) {
+    for (unsigned i = 0; i < ENTRIES; i++) {
         model_write(i);
         while (!soon__deque_push(&deque, entry(i)))
             steal(1);
@@ -172,10 +147,7 @@ static void thread(unsigned self)
         return;
     }
     for (int i = 0; i < 3; i++)
-        if (shared && model_choose(2))
-            steal_half();
-        else
-            steal(2);
+        steal(2);
 }
 
 static void after(void)
@@ -208,18 +180,10 @@ static const struct model_mutant mutants[] = {
     {"barrier", "bottom", MODEL_CALL, MODEL_LOST, 0},
 };
 
-static const struct model_mutant of_shares[] = {
-    {"soon__deque_steal_half", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon__deque_steal", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
-    {"soon__deque_take", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
-};
-
 int main(void)
 {
     static const struct model models[] = {
         {"deque", 100000, before, thread, after, NULL, mutants, sizeof mutants / sizeof *mutants},
-        {"a share", 100000, before_share, thread, after, NULL, of_shares,
-         sizeof of_shares / sizeof *of_shares},
     };
 
     return model_check(models, sizeof models / sizeof *models);
