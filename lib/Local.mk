@@ -128,6 +128,7 @@ soon_sources = \
 	lib/thread_pool/inbox.h \
 	lib/thread_pool/pool.c \
 	lib/thread_pool/pool.h \
+	lib/thread_pool/runner.c \
 	lib/thread_pool/schedule.c \
 	lib/thread_pool/share.c \
 	lib/thread_pool/worker.c

@@ -12,6 +12,7 @@ t_programs = \
 	t/test_future \
 	t/test_future_cache \
 	t/test_join \
+	t/test_runner \
 	t/test_patience \
 	t/test_backlog \
 	t/test_result \
@@ -132,6 +133,11 @@ t_test_join_SOURCES = t/test_join.c
 t_test_join_CPPFLAGS = $(t_cppflags)
 t_test_join_CFLAGS = $(t_cflags)
 t_test_join_LDADD = $(t_ldadd)
+
+t_test_runner_SOURCES = t/test_runner.c
+t_test_runner_CPPFLAGS = $(t_cppflags)
+t_test_runner_CFLAGS = $(t_cflags)
+t_test_runner_LDADD = $(t_ldadd)
 
 t_test_result_SOURCES = t/test_result.c
 t_test_result_CPPFLAGS = $(t_cppflags)

@@ -125,6 +125,18 @@ static inline soon_future *soon__deque_steal(struct soon__deque *d, bool *again)
     return NULL;
 }
 
+/* Anybody. The oldest entry, or NULL if there is none. */
+static inline soon_future *soon__deque_take_oldest(struct soon__deque *d)
+{
+    soon_future *f;
+    bool again;
+
+    do
+        f = soon__deque_steal(d, &again);
+    while (again);
+    return f;
+}
+
 /* Owner. The index of the youngest entry, if that is, or has been, f; else -1. */
 static inline int64_t soon__deque_youngest(const struct soon__deque *d, const soon_future *f)
 {

@@ -42,11 +42,8 @@ static soon_future *take_any(struct pool *pool)
     soon__lock_acquire(&pool->lock);
     soon__backlog_take(&pool->queue, &pool->inbox, &f, 1);
     soon__count_queue(pool);
-    for (struct worker *w = pool->workers; w && !f; w = w->next) {
-        bool again = true;
-        while (again && !f)
-            f = soon__deque_steal(&w->deque, &again);
-    }
+    for (struct worker *w = pool->workers; w && !f; w = w->next)
+        f = soon__deque_take_oldest(&w->deque);
     soon__lock_release(&pool->lock);
     return f;
 }

@@ -4,8 +4,8 @@
  *
  * It is a stack so that the one with the warmest caches is woken first and the
  * coldest times out. A worker that searches, because it was woken, has just
- * started, or spins before it sleeps, is as good as one that has found the
- * work: it looks again before it sleeps, and sees to what it leaves.
+ * started, spins before it sleeps, or watches the runner, is as good as one that
+ * has found the work: it looks again before it sleeps, and sees to what it leaves.
  */
 #include "thread_pool/pool.h"
 
@@ -76,6 +76,7 @@ void soon__wake_all(struct pool *pool)
 {
     soon__lock_acquire(&pool->lock);
     struct worker *taken = take_idle(pool, pool->n_idle);
+    soon__rouse_watcher(pool);
     soon__lock_release(&pool->lock);
     soon__wake(taken);
 }
@@ -84,11 +85,13 @@ void soon__wake_all(struct pool *pool)
  * tasks, and then see to the rest itself, as one that has just started does:
  * that spares most wake-ups, each a system call, of a submitter that is about
  * as fast as the workers. For the same reason no more are woken at once than
- * can run at once. The tasks are safe as long as one worker is awake;
- * more than that is speed, and may fail. */
+ * can run at once, and none beside a runner but one to watch it. The tasks are
+ * safe as long as one worker is awake; more than that is speed, and may fail. */
 int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
 {
-    if (pool->n_searching)
+    if (pool->runner)
+        n = !pool->n_searching;
+    else if (pool->n_searching)
         n--;
     size_t idle = pool->n_idle < n ? pool->n_idle : n;
     size_t at_once = idle < pool->cpus ? idle : pool->cpus;
@@ -113,6 +116,8 @@ void soon__push_idle(struct worker *self)
 {
     struct pool *pool = self->pool;
 
+    if (pool->runner == self)
+        pool->runner = NULL;
     /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
     atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
     self->idle = true;
@@ -144,6 +149,7 @@ static bool may_leave(struct pool *pool)
 void soon__decide_to_leave(struct worker *self)
 {
     self->leaving = true;
+    soon__end_runner(self->pool, self);
     self->pool->n_staying--;
     soon__count_helpers(self->pool);
 }

@@ -41,10 +41,12 @@ static void blocking(soon_executor *ex, bool begin)
     if (!soon__this_worker || soon__this_worker->leaving)
         return;
     soon__lock_acquire(&pool->lock);
-    if (begin)
+    if (begin) {
+        soon__end_runner(pool, soon__this_worker);
         soon__work_ends();
-    else
+    } else {
         soon__work_begins();
+    }
     pool->n_blocked += begin ? 1u : -1u;
     /* First this, then the look: see the head of schedule.c. */
     soon__count_helpers(pool);
@@ -64,8 +66,10 @@ static void stats(soon_executor *ex, soon_stats *out)
     out->idle = pool->n_idle;
     out->workers_started = pool->n_started;
     out->stolen = pool->n_stolen;
-    for (struct worker *w = pool->workers; w; w = w->next)
+    for (struct worker *w = pool->workers; w; w = w->next) {
+        out->idle += w->watching;
         out->stolen += atomic_load(&w->stolen);
+    }
     out->memory += soon__backlog_memory(&pool->queue) + sizeof *pool +
                    pool->n_workers * sizeof(struct worker) + pool->init_arg_len;
     soon__lock_release(&pool->lock);

@@ -2,8 +2,9 @@
 /*
  * The thread pool's own structures. pool.c is what its executor's users call,
  * worker.c the life of its threads, schedule.c how tasks and threads find each
- * other, share.c how much of the queue a worker takes, idle.c what threads do
- * that find none, flush.c what becomes of tasks that end before their turn.
+ * other, share.c how much of the queue a worker takes, runner.c when one takes all
+ * of it, idle.c what threads do that find none, flush.c what becomes of tasks that
+ * end before their turn.
  */
 #ifndef SOON_THREAD_POOL_POOL_H
 #define SOON_THREAD_POOL_POOL_H
@@ -48,10 +49,18 @@ struct worker {
 
     /* What it has that is older than the queue: see share.c. Sync: pool->lock,
      * but that the worker reads old_end at any time. */
-    int64_t old_end;              /* deque entries before this */
-    bool has_old;                 /* it is in pool->oldest's list */
-    struct worker *older, *newer; /* there */
-    _Atomic uint64_t stolen;      /* Sync: atomic; the worker writes */
+    int64_t old_end;                /* deque entries before this */
+    bool has_old;                   /* it is in pool->oldest's list */
+    struct worker *older, *newer;   /* there */
+    _Atomic uint64_t stolen, begun; /* tasks. Sync: atomic; the worker writes */
+
+    /* See runner.c. Sync: pool->lock, and the worker may read at any time */
+    size_t share;                    /* tasks of the share that it runs; 0 if they are too few */
+    soon_ns share_began;             /* when */
+    bool watching;                   /* it naps, and then looks how the runner does */
+    soon_ns watching_since, seen_at; /* first, and last, it has looked at the runner's begun */
+    uint64_t seen_begun;             /* which was that */
+    uint32_t ticket;                 /* pool->rouse was that */
 };
 
 struct pool {
@@ -85,6 +94,9 @@ struct pool {
     struct worker *idle;              /* the last to fall idle on top. Sync: lock */
     struct worker *oldest, *newest;   /* workers whose deques may have what is older than the queue.
                                          Sync: lock */
+    struct worker *runner;            /* or NULL: see runner.c. Sync: lock */
+    bool watched;                     /* somebody watches it. Sync: lock */
+    soon__futex rouse;                /* Sync: atomic: changes when the watcher is to look */
     unsigned n_workers;               /* threads. Sync: lock */
     unsigned n_staying;               /* of them, those not about to leave. Sync: lock */
     unsigned n_blocked;               /* workers that sleep in a wait. Sync: lock */
@@ -146,6 +158,25 @@ soon_future *soon__take_outside(struct worker *self);
 
 /* A worker that leaves has nothing in its deque. */
 void soon__forget_deque(struct worker *self);
+
+/* ---- runner.c: all under the lock but the nap ---- */
+
+/* A worker takes a share of so many tasks, or nothing; until now it ran another. */
+void soon__judge_share(struct worker *self, size_t next);
+
+/* To who looks for work: does another run what comes from outside? It does not
+ * watch any more, whatever the answer. */
+bool soon__leave_to_runner(struct worker *self);
+
+/* It is not any more, if it was. */
+void soon__end_runner(struct pool *pool, const struct worker *runner);
+
+/* That has left it to the runner. Then it naps, and looks again. */
+void soon__start_watching(struct worker *self);
+void soon__nap_watching(const struct worker *self);
+
+/* Ends the nap. */
+void soon__rouse_watcher(struct pool *pool);
 
 /* ---- idle.c: all under the lock but wake(), wake_all() and park() ---- */
 

@@ -34,6 +34,9 @@
  *   that stops searching, that leaves, or that sleeps in a wait: after each of
  *   these helpers is stored, then somebody looks.
  *
+ *   A worker that searches is as good as one that finds: it looks before it sleeps.
+ *   So others may sleep though there is work while one searches, see runner.c.
+ *
  *   A pusher that can't start a worker though none is awake, which the inbox
  *   did not let it know before, runs the task itself.
  */
@@ -198,13 +201,8 @@ static void set_taking(struct worker *self, bool taking)
 /* The oldest task of the worker's own deque. */
 static soon_future *take_own(struct worker *self)
 {
-    soon_future *f;
-    bool again;
-
     set_taking(self, true);
-    do
-        f = soon__deque_steal(&self->deque, &again);
-    while (again);
+    soon_future *f = soon__deque_take_oldest(&self->deque);
     if (!f) {
         set_taking(self, false);
         self->overflowed = false;
@@ -229,26 +227,24 @@ static bool should_look_at_queue(struct worker *self)
             !soon__inbox_empty(&pool->inbox));
 }
 
-/* From another worker, under the lock, which keeps the workers there. */
+/* From another worker, under the lock, which keeps the workers there. The runner
+ * has no use for help. */
 static soon_future *steal(struct worker *self)
 {
-    for (struct worker *w = self->pool->workers; w; w = w->next) {
-        bool again = w != self;
-        while (again) {
-            soon_future *f = soon__deque_steal(&w->deque, &again);
-            if (!f)
-                continue;
-            /* relaxed: a figure. */
-            atomic_fetch_add_explicit(&self->stolen, 1, memory_order_relaxed);
-            return f;
-        }
-    }
-    return NULL;
+    soon_future *f = NULL;
+
+    for (struct worker *w = self->pool->workers; w && !f; w = w->next)
+        if (w != self && w != self->pool->runner)
+            f = soon__deque_take_oldest(&w->deque);
+    if (f)
+        /* relaxed: a figure. */
+        atomic_fetch_add_explicit(&self->stolen, 1, memory_order_relaxed);
+    return f;
 }
 
 /* ---- searching ---- */
 
-enum found { FOUND, LOOK_AGAIN, SPIN, SLEEP, LEAVE };
+enum found { FOUND, LOOK_AGAIN, SPIN, WATCH, SLEEP, LEAVE };
 
 /* Nothing to do: one worker spins for a moment before it sleeps. */
 static enum found go_idle(struct worker *self, unsigned spun)
@@ -277,6 +273,34 @@ static enum found go_away(struct worker *self, struct worker **taken)
     return LOOK_AGAIN;
 }
 
+static soon_future *take_any(struct worker *self, bool served)
+{
+    set_taking(self, true);
+    soon_future *f = served ? NULL : soon__take_outside(self);
+    if (!f)
+        f = steal(self);
+    if (!f)
+        set_taking(self, false);
+    return f;
+}
+
+/* It has found none. served: but there may be some that are left to the runner. */
+static enum found go_without(struct worker *self, bool served, unsigned spun, struct worker **taken)
+{
+    struct pool *pool = self->pool;
+
+    if (served && !pool->n_searching) {
+        soon__start_watching(self);
+        return WATCH;
+    }
+    if (atomic_load(&pool->ending) != POOL_OPEN)
+        return go_away(self, taken);
+    if (!served)
+        return go_idle(self, spun);
+    soon__push_idle(self);
+    return SLEEP;
+}
+
 /* The queue, other workers, and if nothing is there what to do instead. spun:
  * slices that it has just spun for. */
 static enum found look(struct worker *self, unsigned spun, soon_future **out)
@@ -290,22 +314,17 @@ static enum found look(struct worker *self, unsigned spun, soon_future **out)
     if (spun)
         pool->spinning = false;
     soon__stop_searching(self);
+    bool served = soon__leave_to_runner(self);
     /* A spare whose reason has woken up leaves what it was woken for, if
      * anything, to another. */
     bool surplus = soon__awake(pool) > pool->max_workers;
-    set_taking(self, true);
-    soon_future *f = surplus ? NULL : soon__take_outside(self);
-    if (!f && !surplus)
-        f = steal(self);
-    if (!f)
-        set_taking(self, false);
-    if (surplus || (!f && atomic_load(&pool->ending) != POOL_OPEN)) {
+    soon_future *f = surplus ? NULL : take_any(self, served);
+    if (surplus)
         found = go_away(self, &taken);
-    } else if (f && relays && soon__has_work(pool)) {
+    else if (!f)
+        found = go_without(self, served, spun, &taken);
+    else if (relays && soon__has_work(pool))
         soon__find_workers(pool, 1, &taken); /* may fail: this one is awake */
-    } else if (!f) {
-        found = go_idle(self, spun);
-    }
     soon__lock_release(&pool->lock);
     soon__wake(taken);
     *out = f;
@@ -328,10 +347,15 @@ static soon_future *find_task(struct worker *self, bool *leave)
 {
     soon_future *f;
 
-    for (unsigned spun = 0;; spun++) {
+    for (unsigned spun = 0;;) {
         switch (look(self, spun, &f)) {
         case SPIN:
             soon__spin_for(SPIN_SLICE_NS, something_came, self->pool);
+            spun++;
+            break;
+        case WATCH:
+            soon__nap_watching(self);
+            spun = 0;
             break;
         case SLEEP:
             *leave = !soon__park(self);
@@ -346,7 +370,7 @@ static soon_future *find_task(struct worker *self, bool *leave)
     }
 }
 
-soon_future *soon__next_task(struct worker *self, bool *leave)
+static soon_future *next_task(struct worker *self, bool *leave)
 {
     soon_future *f = should_look_at_queue(self) ? NULL : take_own(self);
 
@@ -363,4 +387,15 @@ soon_future *soon__next_task(struct worker *self, bool *leave)
     f = soon__take_outside(self);
     soon__lock_release(&self->pool->lock);
     return f ? f : take_own(self);
+}
+
+soon_future *soon__next_task(struct worker *self, bool *leave)
+{
+    soon_future *f = next_task(self, leave);
+    /* relaxed, both: a figure for who watches. */
+    uint64_t begun = atomic_load_explicit(&self->begun, memory_order_relaxed);
+
+    if (f)
+        atomic_store_explicit(&self->begun, begun + 1, memory_order_relaxed);
+    return f;
 }

@@ -74,23 +74,13 @@ static soon_future *take_queued(struct worker *self)
 
     size_t n = soon__backlog_take(&pool->queue, &pool->inbox, share, max);
     self->turns = 0;
+    soon__judge_share(self, n);
     if (n > 1) {
         soon__deque_push_many(&self->deque, share + 1, n - 1);
         soon__put_deque_first(self);
     }
     soon__count_queue(pool);
     return n ? share[0] : NULL;
-}
-
-static soon_future *take_one(struct worker *from)
-{
-    soon_future *f;
-    bool again;
-
-    do
-        f = soon__deque_steal(&from->deque, &again);
-    while (again);
-    return f;
 }
 
 /* From a deque, what is older than the queue. */
@@ -100,7 +90,7 @@ static soon_future *take_older(struct pool *pool)
     soon_future *f = NULL;
 
     while (!f && (w = find_oldest(pool)))
-        f = take_one(w);
+        f = soon__deque_take_oldest(&w->deque);
     return f;
 }
 

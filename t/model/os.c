@@ -13,6 +13,21 @@
 #include <errno.h>
 #include <sched.h>
 
+soon_ns soon__now(void)
+{
+    return 1;
+}
+
+soon_ns soon__deadline(soon_ns timeout)
+{
+    return timeout < 0 ? SOON__NEVER : soon__now() + timeout;
+}
+
+soon_ns soon__remaining(soon_ns deadline)
+{
+    return deadline == SOON__NEVER ? SOON_FOREVER : deadline - soon__now();
+}
+
 void soon__spin_prepare(void)
 {
 }

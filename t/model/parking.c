@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lib/thread_pool/schedule.c and idle.c: no task is left lying while a worker
- * sleeps, and a shutdown that cancels overlooks none.
+ * lib/thread_pool/schedule.c, idle.c and runner.c: no task is left lying while a
+ * worker sleeps, and a shutdown that cancels overlooks none.
  *
  * Here a worker that submits never takes a task of its own, as if each of its
  * tasks took for ever: what it submits has to be found by a worker that was
@@ -14,6 +14,8 @@
 #include "thread_pool/pool.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WORKERS = 3, TASKS = 3, NONE = WORKERS };
@@ -131,6 +133,7 @@ static void bind_worker(struct worker *w)
     MODEL_BIND(w->awake, "awake");
     MODEL_BIND(w->deque.taking, "taking");
     MODEL_BIND(w->stolen, "stolen");
+    MODEL_BIND(w->begun, "begun");
 }
 
 static void bind_pool(void)
@@ -144,6 +147,7 @@ static void bind_pool(void)
     MODEL_BIND(pool.urgent, "urgent");
     MODEL_BIND(pool.stale, "stale");
     MODEL_BIND(pool.helpers, "helpers");
+    MODEL_BIND(pool.rouse, "rouse");
     MODEL_BIND(pool.flushers.members, "flushers");
     MODEL_BIND(pool.ending, "ending");
     for (unsigned i = 0; i < TASKS; i++)
@@ -286,6 +290,28 @@ static void thread_outside(unsigned self)
         break;
     default:
         model_expect(submit(2), "a task was refused");
+    }
+}
+
+/* ---- a runner that is stuck, and who was to leave all to it ---- */
+
+/* No time passes: so all tasks are quick, and who has not begun one since is stuck. */
+
+static bool had_runner, was_watched; /* in any run */
+
+static void thread_runner(unsigned self)
+{
+    switch (self) {
+    case 0:
+        while (atomic_load(&workers[0].begun) < 2 && turn(&workers[0]))
+            had_runner |= pool.runner == &workers[0];
+        break;
+    case 1:
+        while (turn(&workers[1]))
+            was_watched |= workers[1].seen_begun > 0;
+        break;
+    default:
+        model_expect(submit(0) && submit(1) && submit(2), "a task was refused");
     }
 }
 
@@ -435,6 +461,12 @@ static const struct model_mutant outside_mutants[] = {
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
 };
 
+static const struct model_mutant runner_mutants[] = {
+    {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
+    {"soon__wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
+};
+
 static const struct model_mutant taking_mutants[] = {
     {"set_taking", "taking", MODEL_STORE, MODEL_LOST, 0},
     {"await_claims", "taking", MODEL_LOAD, MODEL_WEAKER, MODEL_RELAXED},
@@ -474,6 +506,8 @@ int main(void)
          MUTANTS(two_mutants)},
         {"parking: two outside", 60000, before_outside, thread_outside, after_all_run, resumed,
          MUTANTS(outside_mutants)},
+        {"parking: a runner that is stuck", 60000, before_one, thread_runner, after_all_run,
+         resumed, MUTANTS(runner_mutants)},
         {"parking: cancelling what is joined", 60000, before_taking, thread_joining, NULL, resumed,
          MUTANTS(joining_mutants)},
         {"parking: cancelling what is taken", 60000, before_taking, thread_taking, NULL, resumed,
@@ -484,5 +518,9 @@ int main(void)
          after_submitting, resumed, MUTANTS(leaving_mutants)},
     };
 
-    return model_check(models, sizeof models / sizeof *models);
+    int failed = model_check(models, sizeof models / sizeof *models);
+    if (had_runner && was_watched)
+        return failed;
+    fprintf(stderr, "parking: no run had a runner that was watched\n");
+    return EXIT_FAILURE;
 }

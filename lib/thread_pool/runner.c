@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * While tasks are quick, one worker alone runs what comes from outside.
+ *
+ * The tasks of one submitter begin in the order submitted. So two workers that
+ * run quick ones take turns for each, and every turn waits for cache lines that
+ * the other has just written, which takes longer than the task; and where there
+ * is no CPU left for the second, it keeps the submitter from its own. One worker
+ * alone is faster than two, let alone than 64.
+ *
+ * Who has run a share at less than QUICK_NS a task becomes the runner. Others that
+ * look for work then leave what comes from outside to it. One of them watches it:
+ * it naps, and looks from time to time how far the runner has come. To all others
+ * it is a worker that searches (idle.c): who brings work relies on it to look, and
+ * wakes nobody. The rest sleep, though there is work.
+ *
+ * It ends when the runner has no work left and sleeps, when it waits for another
+ * future, and when its tasks are not quick. That it sees at the end of a share, and
+ * the watcher at the end of a nap, if the runner has not come as far as it should
+ * have. From then on everybody joins in again, as if nothing had been. So what is
+ * behind a task that takes long, or for ever, may begin late by a nap.
+ *
+ * Each nap takes a CPU from somebody when it ends. It is NAP_NS long, or a SHARE of
+ * the time that there was nothing else to do but watch, up to NAP_MAX_NS.
+ *
+ * No task is left lying, as schedule.c has it. Who sleeps though there is work has
+ * seen, under the lock, that another searches. Who searches no more looks, under
+ * the same lock: it goes on watching, or it takes a task and has another woken for
+ * what it leaves, or there is no runner, and it sleeps only if there is no work. A
+ * nap ends by itself, whatever the runner does. And there is no runner without the
+ * worker: it is none any more when it sleeps, waits or leaves.
+ *
+ * Who watches while nothing is run sleeps as all idle workers do: an idle pool does
+ * not wake up.
+ */
+#include "thread_pool/pool.h"
+
+#include "os/clock.h"
+#include "os/patience.h"
+
+/* ns for a task, all told */
+#ifndef SOON__QUICK_NS
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
+#define SOON__QUICK_NS 20000 /* so that there are runners, too */
+#else
+#define SOON__QUICK_NS 250
+#endif
+#endif
+
+#ifndef SOON__QUICK_TASKS
+#define SOON__QUICK_TASKS 16 /* of a share, to judge by */
+#endif
+
+enum { SLACK = 2, NAP_NS = 200000, NAP_MAX_NS = 1000000, SHARE = 16 };
+
+static bool is_quick(uint64_t tasks, soon_ns took)
+{
+    return took < (soon_ns)tasks * SOON__QUICK_NS;
+}
+
+/* ---- the runner ---- */
+
+void soon__end_runner(struct pool *pool, const struct worker *runner)
+{
+    if (pool->runner != runner)
+        return;
+    pool->runner = NULL;
+    soon__rouse_watcher(pool);
+}
+
+void soon__judge_share(struct worker *self, size_t next)
+{
+    struct pool *pool = self->pool;
+    size_t n = self->share;
+
+    self->share = next >= SOON__QUICK_TASKS ? next : 0;
+    if (!n && !self->share)
+        return;
+    soon_ns now = soon__now();
+    soon_ns took = now - self->share_began;
+    if (n && !pool->runner && is_quick(n, took))
+        pool->runner = self;
+    else if (n && !is_quick(SLACK * n, took))
+        soon__end_runner(pool, self);
+    self->share_began = now;
+}
+
+/* ---- the watcher ---- */
+
+/* Has the runner come as far as it should have, since the watcher looked? If there
+ * is no work left, anything will do. */
+static bool keeps_pace(const struct worker *self, uint64_t begun, soon_ns now)
+{
+    uint64_t n = begun - self->seen_begun;
+
+    return n && (is_quick(SLACK * n, now - self->seen_at) || !soon__has_work(self->pool));
+}
+
+bool soon__leave_to_runner(struct worker *self)
+{
+    struct pool *pool = self->pool;
+    struct worker *runner = pool->runner;
+    bool watched = self->watching;
+
+    self->watching = false;
+    if (watched)
+        pool->watched = false;
+    if (!runner || runner == self)
+        return false;
+    soon_ns now = soon__now();
+    /* relaxed: a figure, of about now. */
+    uint64_t begun = atomic_load_explicit(&runner->begun, memory_order_relaxed);
+    if (watched && !keeps_pace(self, begun, now)) {
+        soon__end_runner(pool, runner);
+        return false;
+    }
+    if (!watched)
+        self->watching_since = now;
+    self->seen_begun = begun;
+    self->seen_at = now;
+    return true;
+}
+
+void soon__start_watching(struct worker *self)
+{
+    struct pool *pool = self->pool;
+
+    self->watching = self->relays = pool->watched = true;
+    /* relaxed: it changes under the lock. */
+    self->ticket = atomic_load_explicit(&pool->rouse, memory_order_relaxed);
+    soon__start_searching(self);
+}
+
+void soon__nap_watching(const struct worker *self)
+{
+    soon_ns nap = (self->seen_at - self->watching_since) / SHARE;
+
+    if (nap < NAP_NS)
+        nap = NAP_NS;
+    if (nap > NAP_MAX_NS)
+        nap = NAP_MAX_NS;
+    soon__work_ends();
+    soon__futex_wait(&self->pool->rouse, self->ticket, self->seen_at + nap);
+    soon__work_begins();
+}
+
+void soon__rouse_watcher(struct pool *pool)
+{
+    if (!pool->watched)
+        return;
+    /* relaxed: it changes under the lock, under which the ticket was drawn. */
+    atomic_fetch_add_explicit(&pool->rouse, 1, memory_order_relaxed);
+    soon__futex_wake(&pool->rouse, 1);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * While tasks are quick one worker runs them all: lib/thread_pool/runner.c. What
+ * is among them that is not quick must find the others none the less.
+ *
+ * Each test runs a scene again and again until tasks of it have seen that there
+ * was a runner, and then a few times more.
+ */
+#include "support.h"
+
+#include "thread_pool/pool.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+#define ENOUGH SOON_SECONDS(30) /* longer than anything here takes */
+
+enum { QUICK = 5000, SCENES = 10, SCENES_MAX = 1000, WORKERS = 4 };
+
+static struct {
+    struct pool *pool;
+    struct hold hold;         /* keeps all workers from what is submitted */
+    _Atomic unsigned runners; /* tasks that have seen one */
+} the;
+
+/* ---- scenes ---- */
+
+static soon_executor *scene_begin(unsigned workers)
+{
+    soon_thread_pool_options options = {.max_workers = workers};
+    soon_executor *ex;
+
+    assert_ok(soon_thread_pool_new(&options, &ex));
+    the.pool = (struct pool *)ex;
+    the.hold = hold_make();
+    for (unsigned i = 0; i < workers; i++)
+        assert_ok(soon_submit(ex, task_hold, &the.hold, sizeof the.hold, NULL));
+    bell_await(the.hold.started, workers);
+    return ex;
+}
+
+static void scene_end(soon_executor *ex)
+{
+    assert_ok(soon_shutdown(ex, ENOUGH, 0));
+    soon_executor_unref(ex);
+    hold_free(&the.hold);
+}
+
+static int task_sees_runner(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg, (void)arg_len;
+    soon__lock_acquire(&the.pool->lock);
+    bool runner = the.pool->runner;
+    soon__lock_release(&the.pool->lock);
+    atomic_fetch_add(&the.runners, runner);
+    return 0;
+}
+
+static void submit_quick(soon_executor *ex)
+{
+    for (size_t i = 0; i < scaled(QUICK); i++)
+        assert_ok(soon_submit(ex, task_nothing, NULL, 0, NULL));
+    assert_ok(soon_submit(ex, task_sees_runner, NULL, 0, NULL));
+}
+
+static void repeat(void (*scene)(unsigned workers), unsigned workers)
+{
+    unsigned scenes = 0;
+
+    atomic_store(&the.runners, 0);
+    do
+        scene(workers);
+    while (++scenes < SCENES || (!atomic_load(&the.runners) && scenes < SCENES_MAX));
+    if (running_on_valgrind())
+        printf("SKIP: nothing is quick under valgrind: %u runners seen\n",
+               atomic_load(&the.runners));
+    else
+        ck_assert_uint_gt(atomic_load(&the.runners), 0);
+}
+
+/* ---- what is not quick ---- */
+
+static int task_gate(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct gate gate;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof gate);
+    memcpy(&gate, arg, sizeof gate);
+    gate_pass(gate);
+    return 0;
+}
+
+static int task_bell(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct bell bell;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof bell);
+    memcpy(&bell, arg, sizeof bell);
+    bell_ring(bell);
+    return 0;
+}
+
+/* One is stuck: all behind it are run, but for as many as there are workers. */
+static void scene_stuck(unsigned workers)
+{
+    soon_executor *ex = scene_begin(workers);
+    struct gate gate = gate_make();
+    struct bell bell = bell_make();
+
+    submit_quick(ex);
+    for (unsigned i = 1; i < workers; i++) {
+        assert_ok(soon_submit(ex, task_gate, &gate, sizeof gate, NULL));
+        submit_quick(ex);
+    }
+    assert_ok(soon_submit(ex, task_bell, &bell, sizeof bell, NULL));
+    gate_open(the.hold.release);
+    ck_assert(bell_rings_within(bell, ENOUGH));
+    gate_open(gate);
+    scene_end(ex);
+    gate_free(gate);
+    bell_free(bell);
+}
+
+START_TEST(who_is_stuck_keeps_nobody_from_the_rest)
+{
+    repeat(scene_stuck, (unsigned)_i);
+}
+END_TEST
+
+/* As many as there are workers wait for each other. */
+static void scene_meeting(unsigned workers)
+{
+    soon_executor *ex = scene_begin(workers);
+    struct hold meeting = hold_make();
+
+    submit_quick(ex);
+    for (unsigned i = 0; i < workers; i++)
+        assert_ok(soon_submit(ex, task_hold, &meeting, sizeof meeting, NULL));
+    gate_open(the.hold.release);
+    for (unsigned i = 0; i < workers; i++)
+        ck_assert(bell_rings_within(meeting.started, ENOUGH));
+    gate_open(meeting.release);
+    scene_end(ex);
+    hold_free(&meeting);
+}
+
+START_TEST(all_workers_join_in_when_tasks_take_long)
+{
+    repeat(scene_meeting, WORKERS);
+}
+END_TEST
+
+static int task_waits(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_future *f;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof f);
+    memcpy(&f, arg, sizeof f);
+    return soon_future_wait(f, ENOUGH);
+}
+
+static int task_sets(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_future *f;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof f);
+    memcpy(&f, arg, sizeof f);
+    return soon_future_set_result(f, NULL, 0);
+}
+
+/* What the runner waits for is behind it. */
+static void scene_waiting(unsigned workers)
+{
+    soon_executor *ex = scene_begin(workers);
+    soon_future *f = promise();
+
+    submit_quick(ex);
+    soon_future *waits = submit(ex, task_waits, &f, sizeof f);
+    submit_quick(ex);
+    assert_ok(soon_submit(ex, task_sets, &f, sizeof f, NULL));
+    gate_open(the.hold.release);
+    assert_result_bytes(waits, NULL, 0);
+    scene_end(ex);
+    unref_all((soon_future *[]){f, waits}, 2);
+}
+
+START_TEST(a_runner_that_waits_is_none)
+{
+    repeat(scene_waiting, (unsigned)_i);
+}
+END_TEST
+
+/* ---- other work ---- */
+
+struct fork {
+    soon_executor *ex;
+    struct gate begin;
+    struct hold child; /* two of them meet */
+    struct bell forked;
+};
+
+static int task_fork(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct fork fork;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof fork);
+    memcpy(&fork, arg, sizeof fork);
+    bell_ring(fork.forked);
+    gate_pass(fork.begin);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(soon_submit(fork.ex, task_hold, &fork.child, sizeof fork.child, NULL) == 0);
+    bell_await(fork.child.started, 2);
+    gate_open(fork.child.release);
+    return 0;
+}
+
+/* While one runs quick tasks without an end, what a task on another worker has
+ * forked finds workers: two of four, beside the runner and the task itself. */
+static void scene_forking(unsigned workers)
+{
+    soon_executor *ex = scene_begin(workers);
+    struct fork fork = {ex, gate_make(), hold_make(), bell_make()};
+
+    gate_open(the.hold.release);
+    soon_future *f = submit(ex, task_fork, &fork, sizeof fork);
+    bell_await(fork.forked, 1);
+    submit_quick(ex);
+    gate_open(fork.begin);
+    while (!soon_future_done(f))
+        submit_quick(ex);
+    assert_result_bytes(f, NULL, 0);
+    scene_end(ex);
+    soon_future_unref(f);
+    gate_free(fork.begin);
+    hold_free(&fork.child);
+    bell_free(fork.forked);
+}
+
+START_TEST(a_runner_keeps_no_thief_from_others)
+{
+    repeat(scene_forking, WORKERS);
+}
+END_TEST
+
+/* ---- the end ---- */
+
+static void scene_end_early(unsigned flags)
+{
+    soon_executor *ex = scene_begin(WORKERS);
+
+    submit_quick(ex);
+    soon_future *f = submit(ex, task_nothing, NULL, 0);
+    gate_open(the.hold.release);
+    assert_ok(soon_shutdown(ex, ENOUGH, flags));
+    ck_assert(soon_future_done(f));
+    soon_future_unref(f);
+    scene_end(ex);
+}
+
+START_TEST(a_shutdown_finds_runner_and_watcher)
+{
+    repeat(scene_end_early, 0);
+    for (int i = 0; i < SCENES; i++)
+        scene_end_early(SOON_CANCEL_FUTURES);
+}
+END_TEST
+
+static long switches(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw;
+}
+
+/* Nobody watches when there is nothing to do. */
+static void scene_idle(unsigned workers)
+{
+    soon_executor *ex = scene_begin(workers);
+    soon_stats stats;
+
+    submit_quick(ex);
+    gate_open(the.hold.release);
+    do {
+        sleep_ns(SOON_MS(1));
+        soon_executor_stats(ex, &stats);
+    } while (stats.pending || stats.running);
+    sleep_ns(SOON_MS(5)); /* longer than a nap */
+    soon__lock_acquire(&the.pool->lock);
+    ck_assert_ptr_null(the.pool->runner);
+    ck_assert(!the.pool->watched);
+    soon__lock_release(&the.pool->lock);
+    long before = switches();
+    sleep_ns(SOON_MS(20));
+    ck_assert_int_le(switches() - before, 1); /* this sleep */
+    soon_executor_stats(ex, &stats);
+    ck_assert_uint_eq(stats.idle, stats.workers);
+    scene_end(ex);
+}
+
+START_TEST(an_idle_pool_does_not_wake_up)
+{
+    repeat(scene_idle, 2);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("runner");
+    TCase *tc = test_case(suite, "runner");
+
+    tcase_add_loop_test(tc, who_is_stuck_keeps_nobody_from_the_rest, 2, WORKERS + 1);
+    tcase_add_test(tc, all_workers_join_in_when_tasks_take_long);
+    tcase_add_loop_test(tc, a_runner_that_waits_is_none, 1, WORKERS + 1);
+    tcase_add_test(tc, a_runner_keeps_no_thief_from_others);
+    tcase_add_test(tc, a_shutdown_finds_runner_and_watcher);
+    tcase_add_test(tc, an_idle_pool_does_not_wake_up);
+    return suite;
+}
