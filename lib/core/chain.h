@@ -11,6 +11,12 @@
 
 #include "core/future.h"
 
+/* The reference that came with f goes. */
+static inline void soon__drop(soon_future *f)
+{
+    soon__future_drop(f, 1);
+}
+
 static inline int soon__future_priority(const soon_future *f)
 {
     return f->priority;

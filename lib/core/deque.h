@@ -237,8 +237,12 @@ static inline soon_future *soon__deque_unearth(struct soon__deque *d)
 }
 
 /* What the calling thread's tasks submit to the executor that it is a worker of
- * lies here: a wait for the youngest takes it back. Until soon_worker_leave(). */
+ * lies here: a wait for the youngest takes it back. Until soon_worker_leave(). Who
+ * has one calls soon__tell_released() before it sleeps for want of work. */
 void soon__deque_adopt(struct soon__deque *d);
+
+/* The tasks that the calling thread has run are done: see soon__release_own(). */
+void soon__tell_released(soon_executor *ex);
 
 /* Owner. The index that the next push gets. */
 static inline int64_t soon__deque_end(const struct soon__deque *d)

@@ -7,6 +7,7 @@
 
 #include "core/block.h"
 #include "core/callback.h"
+#include "core/deque.h"
 #include "core/fork.h"
 #include "core/mem.h"
 #include "core/misuse.h"
@@ -252,6 +253,18 @@ void soon__release_one(soon_executor *ex)
         drain_poke(core);
 }
 
+void soon__tell_released(soon_executor *ex)
+{
+    struct soon__tally *mine = soon__own_tally(ex);
+
+    if (!mine) /* then it has told at once */
+        return;
+    /* seq_cst, both: as in soon__release_one(), for all that was counted so far. */
+    atomic_fetch_add(&mine->figure[SOON__N_RELEASED], 0);
+    if (atomic_load(&ex->core->closed))
+        drain_poke(ex->core);
+}
+
 void soon__unsubmit(soon_executor *ex, size_t n)
 {
     atomic_fetch_sub(&ex->core->tallies.base.figure[SOON__N_SUBMITTED], n);
@@ -297,6 +310,7 @@ void soon_worker_leave(soon_executor *ex)
 {
     if (soon__self.worker_of != ex)
         soon__misuse("soon_worker_leave: the thread is no worker of this executor");
+    soon__tell_released(ex);
     if (soon__self.tally)
         soon__tally_leave(&ex->core->tallies, soon__self.tally);
     soon__disown();

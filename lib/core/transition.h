@@ -67,7 +67,7 @@ static inline bool soon__is_alone(const soon_future *f)
  * and its argument. */
 static inline bool soon__claim_queued(soon_future *f)
 {
-    const soon_executor *ex = f->executor;
+    soon_executor *ex = f->executor;
 
     if (!ex || !ex->core->drains || f->flags || !soon__is_alone(f))
         return soon__claim_call(f);
@@ -76,7 +76,7 @@ static inline bool soon__claim_queued(soon_future *f)
     if (!soon__pending(state) || soon__inherited(state))
         return soon__claim_call(f);
     atomic_store_explicit(&f->state, state | SOON_RUNNING | SOON__CALL, memory_order_relaxed);
-    soon__count_begun(f->executor, f, SOON__N_STARTED);
+    soon__count(ex, &ex->core->tallies, SOON__N_STARTED, 1);
     return true;
 }
 
@@ -126,8 +126,10 @@ static inline void soon__publish_queued(soon_future *f, enum soon_state phase)
                               memory_order_relaxed);
 }
 
-/* As soon__release_one(), in a task of ex. A drain waits for that task, whose own
- * count comes after this one and is seen with it. */
+/* As soon__release_one(), but nobody is told of it yet: in a task of ex, for which a
+ * drain waits, whose own count comes after this one and is seen with it; or in a
+ * worker that will call soon__tell_released() before it sleeps. Before that it may
+ * run more tasks, for which the drain waits all the same. */
 static inline void soon__release_own(struct soon__tally *mine)
 {
     _Atomic uint64_t *released = &mine->figure[SOON__N_RELEASED];
@@ -164,7 +166,7 @@ static inline bool soon__settle_plain(soon_future *f, int code)
         soon__future_value(f, &len);
     soon__count_end(mine, code, len);
     soon__publish_queued(f, SOON_FINISHED);
-    if (soon__in_task_of(ex))
+    if (soon__self.deque || soon__in_task_of(ex))
         soon__release_own(mine);
     else
         soon__release_one(ex);

@@ -379,6 +379,7 @@ static soon_future *next_task(struct worker *self, bool *leave)
         return f;
     if (soon__deque_empty(&self->deque)) {
         soon__wake_owed();
+        soon__tell_released(&self->pool->ex);
         return find_task(self, leave);
     }
     /* It looks at the queue although it has work of its own. */

@@ -60,7 +60,7 @@ static bool work(struct worker *self)
     if (claimed)
         soon_future_run_claimed(f);
     soon__set_busy(false);
-    soon_future_unref(f);
+    soon__drop(f);
     end_if_forked(self->pool);
     return true;
 }

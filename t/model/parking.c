@@ -98,6 +98,11 @@ bool soon_executor_inherited(const soon_executor *ex)
     return false;
 }
 
+void soon__tell_released(soon_executor *ex)
+{
+    (void)ex;
+}
+
 int soon_executor_drain(soon_executor *ex, soon_ns timeout)
 {
     (void)ex, (void)timeout;
