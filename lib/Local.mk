@@ -24,6 +24,7 @@ soon_sources = \
 	lib/os/own_fd.h \
 	lib/os/packet.c \
 	lib/os/packet.h \
+	lib/os/pair.h \
 	lib/os/patience.c \
 	lib/os/patience.h \
 	lib/os/poll.c \

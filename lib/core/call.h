@@ -92,8 +92,6 @@ static inline void soon__call_deliver(soon_call *call, int code)
 static inline void soon__call_end(const soon_call *call)
 {
     soon__self.call = call->outer;
-    if (!call->outer && soon__self.kept.n)
-        soon__kept_drop();
 }
 
 /* Runs the function of f, which has been claimed, and leaves in f what came of it,

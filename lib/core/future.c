@@ -227,37 +227,9 @@ void soon__future_end(soon_future *f, uint32_t before, uint32_t n)
         destroy(f);
 }
 
-/* With the one that a join has kept of it. It is done, and was plain: most likely
- * it is of one piece still. */
-static inline void drop_both(soon_future *f)
-{
-    /* relaxed: as in destroy(). */
-    bool whole = !atomic_load_explicit(&f->extra, memory_order_relaxed);
-
-    /* acquire: as in soon__future_drop(). */
-    if (!whole || atomic_load_explicit(&f->refs, memory_order_acquire) != 2) {
-        soon__future_drop(f, 2);
-        return;
-    }
-    /* relaxed: as there. */
-    atomic_store_explicit(&f->refs, 0, memory_order_relaxed);
-    soon__future_free(f);
-}
-
-static __attribute__((noinline)) void drop_in_task(soon_future *f)
-{
-    soon__future_drop(f, soon__kept_take_any(f) ? 2 : 1);
-}
-
 void soon_future_unref(soon_future *f)
 {
-    if (!f)
-        return;
-    if (soon__kept_take(f))
-        drop_both(f);
-    else if (soon__self.kept.n)
-        drop_in_task(f);
-    else
+    if (f)
         soon__future_drop(f, 1);
 }
 

@@ -60,6 +60,7 @@
 #include "core/fork.h"
 #include "os/clock.h"
 #include "os/futex.h"
+#include "os/pair.h"
 
 #include <string.h>
 
@@ -125,13 +126,18 @@ struct soon__hook;
  * that an allocator scribbles over in freed memory, so that a reference
  * dropped too often still finds its count at 0. */
 struct soon_future {
-    soon_future *next;                 /* or, with bit 0 set, its place. Sync: the backend's
-                                          that has it */
-    soon_executor *executor;           /* Sync: const after init; NULL for a promise. Points at
-                                          something while it is not done; with SOON__REMOTE
-                                          until it is freed; never once it is inherited */
-    _Atomic uint32_t state;            /* Sync: atomic, see above */
-    _Atomic uint32_t refs;             /* Sync: atomic */
+    soon_future *next;       /* or, with bit 0 set, its place. Sync: the backend's
+                                that has it */
+    soon_executor *executor; /* Sync: const after init; NULL for a promise. Points at
+                                something while it is not done; with SOON__REMOTE
+                                until it is freed; never once it is inherited */
+    union {
+        struct {
+            _Atomic uint32_t state; /* Sync: atomic, see above */
+            _Atomic uint32_t refs;  /* Sync: atomic */
+        };
+        soon__pair state_and_refs; /* both, for soon__finish_queued() */
+    };
     soon_fn *fn;                       /* Sync: const after init */
     struct soon__hook *hooks;          /* Sync: its stripe's lock, see callback.h */
     struct soon__extra *_Atomic extra; /* Sync: atomic, set once */

@@ -9,58 +9,14 @@
  * the outer task (call->own says so); and its entry in the deque is taken out while
  * it is claimed (deque.h).
  *
- * Its reference, the queue's, is the thread's then. To drop it, while the user has
- * one, takes an atomic operation; to drop it together with the user's does not, if
- * that is all there are. And most likely the user's goes next, in the same thread,
- * the last one joined first. So it is kept for that, in a ring, and dropped the usual
- * way when the ring has no room for it any more or the outermost task ends. Only of
- * futures that are of one piece: what is large is not kept for longer than it has to.
+ * Its reference, the queue's, is the thread's then, and goes in the same step in
+ * which the task is done, if nobody else has to be told of that.
  */
 #include "core/error.h"
 #include "core/transition.h"
 #include "core/wait.h"
 
 #include <errno.h>
-
-/* ---- references ---- */
-
-static inline void keep(soon_future *f)
-{
-    struct soon__kept *kept = &soon__self.kept;
-    soon_future **slot = &kept->slot[kept->n++ % SOON__KEPT], *was = *slot;
-
-    *slot = f;
-    if (was)
-        soon__future_drop(was, 1);
-}
-
-/* It leaves a gap, which is filled, or goes, with what was kept before it. */
-bool soon__kept_take_any(const soon_future *f)
-{
-    struct soon__kept *kept = &soon__self.kept;
-
-    for (unsigned i = 0; i < SOON__KEPT; i++)
-        if (kept->slot[i] == f) {
-            kept->slot[i] = NULL;
-            return true;
-        }
-    return false;
-}
-
-void soon__kept_drop(void)
-{
-    struct soon__kept *kept = &soon__self.kept;
-
-    for (unsigned i = 0; i < SOON__KEPT; i++) {
-        soon_future *f = kept->slot[i];
-        kept->slot[i] = NULL;
-        if (f)
-            soon__future_drop(f, 1);
-    }
-    kept->n = 0;
-}
-
-/* ---- joining ---- */
 
 /* Claimed, but somebody else took the entry away in this moment: and will find that
  * it was too late. */
@@ -81,14 +37,7 @@ static __attribute__((noinline, cold)) void settle_slowly(soon_future *f, soon_c
     soon__future_drop(f, 1); /* the queue's */
 }
 
-/* Somebody waits for it, or has a callback. */
-static __attribute__((noinline)) void heed(soon_future *f, uint32_t before)
-{
-    soon__heed(f, before);
-    soon__run_callbacks();
-}
-
-/* Makes f done in the order of soon__settle(). */
+/* Makes f done in the order of soon__settle(), and drops the queue's reference. */
 static inline void settle_plain(soon_future *f, size_t result)
 {
     struct soon__tally *mine = soon__self.tally;
@@ -96,11 +45,10 @@ static inline void settle_plain(soon_future *f, size_t result)
     f->value_len = (uint8_t)result;
     soon__bump(mine, SOON__N_BYTES_OUT, result);
     soon__bump(mine, SOON__N_FINISHED, 1);
-    uint32_t before = soon__swap_to_done(f, SOON_FINISHED);
+    bool heeded = soon__finish_queued(f);
     soon__release_own(mine);
-    if (before & SOON__HEEDED)
-        heed(f, before);
-    keep(f);
+    if (heeded)
+        soon__run_callbacks();
 }
 
 /* NOT_RUN: not the youngest, or somebody else was faster, or there is no stack left.

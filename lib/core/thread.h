@@ -22,16 +22,6 @@ struct soon__future_cache {
     struct soon__magazine *full; /* another one, full, or NULL. Sync: thread-local */
 };
 
-enum { SOON__KEPT = 8 };
-
-/* References that joins leave for an unref to drop together with its own, see
- * core/join.c. A ring; what it has no room for is dropped. */
-struct soon__kept {
-    soon_future *slot[SOON__KEPT]; /* Sync: thread-local */
-    unsigned n;                    /* the next one's place is n mod KEPT; 0: there are none.
-                                      Sync: thread-local */
-};
-
 struct soon__thread {
     soon_call *call;            /* the innermost task it runs, or NULL */
     soon_executor *worker_of;   /* see soon_worker_enter(), or NULL */
@@ -43,7 +33,6 @@ struct soon__thread {
     bool calling_back;                /* it is in soon__run_callbacks() */
     char *last_error;                 /* what soon_last_error() says, or NULL */
     struct soon__future_cache futures;
-    struct soon__kept kept;
 };
 
 /* initial-exec (see the build's flags): a few words fit what the loader keeps
@@ -53,26 +42,6 @@ extern _Thread_local struct soon__thread soon__self;
 /* The calling thread has nothing to itself any more, neither figures nor a deque:
  * it is a worker no longer, or in a forked child. */
 void soon__disown(void);
-
-/* Is the youngest of them one to f? Then it is the caller's now. */
-static inline bool soon__kept_take(const soon_future *f)
-{
-    struct soon__kept *kept = &soon__self.kept;
-    unsigned last = kept->n - 1;
-
-    if (kept->slot[last % SOON__KEPT] != f)
-        return false;
-    kept->slot[last % SOON__KEPT] = NULL;
-    kept->n = last;
-    return true;
-}
-
-/* Is any of them? Asked before a reference to f goes alone: else who drops more of
- * them than there are would drop what is kept, and nobody would notice. */
-bool soon__kept_take_any(const soon_future *f);
-
-/* Drops them all: the outermost task of the thread ends. */
-void soon__kept_drop(void);
 
 /* Does one of the tasks that the calling thread runs belong to ex? */
 bool soon__runs_task_of(const soon_executor *ex);

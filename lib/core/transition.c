@@ -126,6 +126,16 @@ void soon__heed(soon_future *f, uint32_t before)
         soon__hooks_fire(f);
 }
 
+bool soon__finish_heeded(soon_future *f)
+{
+    uint32_t before = soon__swap_to_done(f, SOON_FINISHED);
+
+    if (before & SOON__HEEDED)
+        soon__heed(f, before);
+    soon__future_drop(f, 1);
+    return before & SOON__HEEDED;
+}
+
 bool soon__claim(soon_future *f)
 {
     /* relaxed: the swap below decides, and acquires. */

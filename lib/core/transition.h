@@ -126,6 +126,30 @@ static inline void soon__publish_queued(soon_future *f, enum soon_state phase)
                               memory_order_relaxed);
 }
 
+/* The same in two steps. */
+bool soon__finish_heeded(soon_future *f);
+
+/* The step to FINISHED by who runs the call, which has no timeout, and has the queue's
+ * reference: that is dropped, and is not the last. True if somebody had to be told;
+ * then callbacks may be due. */
+static inline bool soon__finish_queued(soon_future *f)
+{
+#if SOON__PAIRED
+    const uint64_t step = ((uint64_t)1 << 32) + (SOON_RUNNING | SOON__CALL) - SOON_FINISHED;
+    /* relaxed: the swap below decides. */
+    uint64_t both = atomic_load_explicit(&f->state_and_refs, memory_order_relaxed);
+
+    /* Who waits, or has a callback, has a bit in the word. Until then that, the other
+     * references and a wish that the task should stop are all that others can change.
+     * release: as soon__swap_to_done(), and as soon__future_drop(); acquire: as there. */
+    if ((uint16_t)both == (SOON_RUNNING | SOON__CALL) &&
+        atomic_compare_exchange_strong_explicit(&f->state_and_refs, &both, both - step,
+                                                memory_order_acq_rel, memory_order_relaxed))
+        return false;
+#endif
+    return soon__finish_heeded(f);
+}
+
 /* As soon__release_one(), but nobody is told of it yet: in a task of ex, for which a
  * drain waits, whose own count comes after this one and is seen with it; or in a
  * worker that will call soon__tell_released() before it sleeps. Before that it may
