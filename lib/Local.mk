@@ -69,6 +69,7 @@ soon_sources = \
 	lib/core/future_cache.c \
 	lib/core/future_cache.h \
 	lib/core/join.c \
+	lib/core/join.h \
 	lib/core/last_error.c \
 	lib/core/last_error.h \
 	lib/core/map.c \

@@ -143,9 +143,9 @@ static bool extend(struct soon__blob **out, size_t more)
 static bool keep(struct soon__blob **out, soon_call *call, int code)
 {
     const char *message = call->message ? call->message : soon__text(code);
-    bool inside = code == 0 && !call->result.blob;
+    bool inside = code == 0 && !call->large.blob;
     const void *bytes = code ? message : soon__result_bytes(call);
-    size_t len = code ? strlen(message) + 1 : call->result.len;
+    size_t len = code ? strlen(message) + 1 : call->len;
     struct result head = {.len = len, .code = code};
 
     if (len > SIZE_MAX / 4 || (!inside && !extend(out, sizeof head + soon__round16(len))))
@@ -169,7 +169,8 @@ static int run_item(soon_call *chunk, soon_fn *fn, const void *item, size_t len,
     *lost = !extend(out, sizeof(struct result) + TYPICAL);
     if (*lost)
         return 0;
-    soon__call_init(&call, chunk->future, soon__own_executor(chunk->future), 0);
+    soon__call_init(&call, chunk->future, soon__own_executor(chunk->future));
+    soon__call_more(&call);
     call.port = chunk->port;
     call.timer.deadline = chunk->timer.deadline;
     call.room = (*out)->bytes + (*out)->len + sizeof(struct result);
@@ -192,7 +193,7 @@ static int hand_over(soon_call *chunk, struct soon__blob *out)
         soon__blob_free(out);
         return error;
     }
-    chunk->result = (struct soon__result){.blob = out};
+    chunk->large = (struct soon__large){.blob = out};
     return 0;
 }
 

@@ -2,11 +2,10 @@
 /*
  * What a running task may say: its result, its error, its progress.
  *
- * A result goes straight to where it will be read: small ones into the
- * future's payload behind the argument, large ones into a blob. Nobody looks
- * there before the call is delivered, and if it never is (a deadline came
- * first) nobody ever does. A call that came from another process has the
- * places of its port instead.
+ * A result goes straight to where it will be read: small ones to the end of the
+ * future's payload, large ones into a blob. Nobody looks there before the call is
+ * delivered, and if it never is (a deadline came first) nobody ever does. A call
+ * that came from another process has the places of its port instead.
  */
 #include "core/call.h"
 
@@ -19,84 +18,112 @@
 
 /* ---- the result ---- */
 
-/* Gets room for a result of len bytes, beside the one so far; its address, or
- * NULL without memory. */
-static void *get_room(const soon_call *call, size_t len, struct soon__result *result)
+/* Where a small one goes; NULL: it is not small. */
+static unsigned char *small_room(const soon_call *call, size_t len)
 {
-    *result = (struct soon__result){.len = len};
-    if (len <= call->room_size)
-        return call->room;
-    if (call->buffers)
-        return result->buffer = call->buffers->buffer(call->buffers, len);
-    result->blob = soon__blob_new(len);
-    return result->blob ? result->blob->bytes : NULL;
+    if (call->odd && call->room)
+        return len <= call->room_size ? call->room : NULL;
+    return soon__value_room(call->future, len);
 }
 
-static void leave_room(const soon_call *call, const struct soon__result *result)
+/* Gets room for a result of len bytes, beside the one so far; its address, or
+ * NULL without memory. */
+static void *get_room(soon_call *call, size_t len, struct soon__large *large)
 {
-    soon__blob_free(result->blob);
-    if (result->buffer)
-        call->buffers->unbuffer(call->buffers, result->buffer);
+    void *room = small_room(call, len);
+
+    *large = (struct soon__large){NULL, NULL};
+    if (room)
+        return room;
+    soon__call_more(call);
+    if (call->buffers)
+        return large->buffer = call->buffers->buffer(call->buffers, len);
+    large->blob = soon__blob_new(len);
+    return large->blob ? large->blob->bytes : NULL;
+}
+
+static void leave_room(const soon_call *call)
+{
+    soon__blob_free(call->large.blob);
+    if (call->large.buffer)
+        call->buffers->unbuffer(call->buffers, call->large.buffer);
+}
+
+static void set_result(soon_call *call, const struct soon__large *large, size_t len)
+{
+    if (call->odd) {
+        leave_room(call);
+        call->large = *large;
+    }
+    call->len = len;
 }
 
 void *soon_return_buffer(soon_call *call, size_t len)
 {
-    struct soon__result result;
+    struct soon__large large;
 
-    void *to = call ? get_room(call, len, &result) : NULL;
-    if (!to)
-        return NULL;
-    leave_room(call, &call->result);
-    call->result = result;
+    void *to = call ? get_room(call, len, &large) : NULL;
+    if (to)
+        set_result(call, &large, len);
     return to;
-}
-
-static bool is_in_room(const struct soon__result *result)
-{
-    return !result->blob && !result->buffer;
 }
 
 /* value may lie in the result that is replaced. */
 static __attribute__((noinline)) int replace_result(soon_call *call, const void *value, size_t len)
 {
-    struct soon__result result;
+    struct soon__large large;
 
-    void *to = get_room(call, len, &result);
+    void *to = get_room(call, len, &large);
     if (!to)
         return -ENOMEM;
     if (len)
         memmove(to, value, len);
-    leave_room(call, &call->result);
-    call->result = result;
+    set_result(call, &large, len);
     return 0;
 }
 
+/* A word or two, in a call like most, go where they belong at once. */
 int soon_return(soon_call *call, const void *value, size_t len)
 {
+    enum { WORD = sizeof(uint64_t), ROOM = 2 * WORD };
+
     if (!call || (!value && len))
         return -EINVAL;
-    if (len > call->room_size || !is_in_room(&call->result) ||
-        !soon__move_words(call->room, value, len))
+    soon_future *f = call->future;
+    if (call->odd || len < WORD || len > ROOM || f->arg_len > SOON__PAYLOAD - ROOM)
         return replace_result(call, value, len);
-    call->result.len = len;
+    soon__move_words(f->payload + SOON__PAYLOAD - ROOM, value, len);
+    call->len = len;
     return 0;
+}
+
+const void *soon__result_bytes(const soon_call *call)
+{
+    if (call->odd && call->large.blob)
+        return call->large.blob->bytes;
+    if (call->odd && call->large.buffer)
+        return call->large.buffer;
+    return small_room(call, call->len);
 }
 
 void soon__call_discard(soon_call *call)
 {
-    leave_room(call, &call->result);
+    if (!call->odd)
+        return;
+    leave_room(call);
     soon__free_string(call->message);
 }
 
 void soon__call_deliver_all(soon_call *call, int code)
 {
     soon_future *f = call->future;
-    struct soon__blob *blob = call->result.blob;
 
+    soon__call_more(call);
+    struct soon__blob *blob = call->large.blob;
     f->code = code;
     if (code == 0) {
         f->value = blob;
-        f->value_len = blob ? SOON__OUTSIDE : (uint8_t)call->result.len;
+        f->value_len = blob ? SOON__OUTSIDE : (uint8_t)call->len;
         soon__free_string(call->message);
         return;
     }
@@ -119,6 +146,7 @@ int soon_fail(soon_call *call, int code, const char *format, ...)
         message = soon__message(format, args);
         va_end(args);
     }
+    soon__call_more(call);
     /* Without memory: the standard text, and not that of an earlier error. */
     soon__free_string(call->message);
     call->message = message;
@@ -131,11 +159,11 @@ bool soon_call_cancelled(const soon_call *call)
 {
     uint32_t state = soon__state(call->future);
 
-    if (call->port)
+    if (call->odd && call->port)
         return call->port->cancelled(call->port);
     if ((state & SOON__ASKED) || (state & SOON__PHASE) != SOON_RUNNING)
         return true;
-    return call->timer.deadline != SOON__NEVER && soon__now() >= call->timer.deadline;
+    return call->odd && call->timer.deadline != SOON__NEVER && soon__now() >= call->timer.deadline;
 }
 
 /* A sequence lock (Lameter 2005), its fields atomic: a reader that overlaps a
@@ -158,7 +186,7 @@ int soon_call_progress(soon_call *call, uint64_t done, uint64_t total)
 {
     if (!call || (total && done > total))
         return -EINVAL;
-    if (call->port) {
+    if (call->odd && call->port) {
         call->port->progress(call->port, done, total);
         return 0;
     }

@@ -12,42 +12,52 @@
 #include "core/tally.h"
 #include "core/timer.h"
 
-/* A result so far: in a blob, in a buffer of the port's, or, with both NULL, in
- * the call's room. */
-struct soon__result {
-    struct soon__blob *blob;
-    void *buffer;
-    size_t len;
+/* Where a result is that is not small: in a blob, or in a buffer of the port's. */
+struct soon__large {
+    struct soon__blob *blob; /* or NULL */
+    void *buffer;            /* or NULL */
 };
 
 struct soon_call {
-    soon_future *future;        /* Sync: const after init */
-    soon_call *outer;           /* the task below on this stack. Sync: const after init */
-    soon_executor *own;         /* see soon__in_task_of(), or NULL. Sync: the running thread */
-    unsigned char *room;        /* where a small result goes. Sync: const after init */
-    size_t room_size;           /* how large that may be. Sync: const after init */
-    struct soon__result result; /* Sync: the running thread */
-    char *message;              /* what soon_fail() said. Sync: the running thread */
-    struct soon_port *port;     /* to where the task came from; NULL: this process. Sync: const */
-    struct soon_port *buffers;  /* large results are the port's; NULL: blobs. Sync: const */
-    struct soon__timer timer;   /* its deadline; without one only that is set, to NEVER */
+    soon_future *future; /* Sync: const after init */
+    soon_call *outer;    /* the task below on this stack. Sync: const after init */
+    soon_executor *own;  /* see soon__in_task_of(), or NULL. Sync: the running thread */
+    size_t len;          /* of the result so far. Sync: the running thread */
+    bool odd;            /* it has some of what follows: see soon__call_more(). Sync: the
+                            running thread */
+
+    /* Only if it is odd. */
+    struct soon__large large;  /* the result so far, if it is in neither, is in its room. Sync: the
+                                  running thread */
+    char *message;             /* what soon_fail() said. Sync: the running thread */
+    struct soon_port *port;    /* to where the task came from; NULL: this process. Sync: const */
+    struct soon_port *buffers; /* large results are the port's; NULL: blobs. Sync: const */
+    unsigned char *room;       /* where a small result goes; NULL: into the future. Sync: const */
+    size_t room_size;          /* how large that may be. Sync: const */
+    struct soon__timer timer;  /* its deadline; without one only that is set, to NEVER */
 
     struct soon__blocked *sleeper; /* see block.c. Sync: the blocked lock */
     soon_call *next_asleep;        /* Sync: the blocked lock */
 };
 
-/* own: whose task it is to soon__in_task_of(), or NULL; arg_room: soon__arg_room(f). */
-static inline void soon__call_init(soon_call *call, soon_future *f, soon_executor *own,
-                                   size_t arg_room)
+/* own: whose task it is to soon__in_task_of(), or NULL. */
+static inline void soon__call_init(soon_call *call, soon_future *f, soon_executor *own)
 {
     call->future = f;
     call->outer = soon__self.call;
     call->own = own;
-    call->room = f->payload + arg_room;
-    call->room_size = SOON__PAYLOAD - arg_room;
-    /* From result to buffers. */
-    memset(&call->result, 0, offsetof(soon_call, timer) - offsetof(soon_call, result));
+    call->len = 0;
+    call->odd = false;
+}
+
+/* It is to have what few calls have, if it has not yet. */
+static inline void soon__call_more(soon_call *call)
+{
+    if (call->odd)
+        return;
+    memset(&call->large, 0, offsetof(soon_call, timer) - offsetof(soon_call, large));
     call->timer.deadline = SOON__NEVER;
+    call->odd = true;
 }
 
 /* Is the calling thread a worker of ex, in one of its tasks? Then a drain waits
@@ -59,13 +69,6 @@ static inline bool soon__in_task_of(const soon_executor *ex)
     const soon_call *call = soon__self.call;
 
     return call && call->own == ex;
-}
-
-/* Is f a task of the same executor as the calling thread's task, with nothing but
- * a function and a small argument? */
-static inline bool soon__may_join(const soon_future *f)
-{
-    return f->executor && soon__in_task_of(f->executor) && !f->flags && f->arg_len <= SOON__PAYLOAD;
 }
 
 /* What that goes by, for a call of f that begins. */
@@ -82,16 +85,25 @@ void soon__call_deliver_all(soon_call *call, int code);
 static inline void soon__call_deliver(soon_call *call, int code)
 {
     /* The future's code has been 0 all the time. */
-    if (code || call->result.blob || call->message)
+    if (code || call->odd)
         soon__call_deliver_all(call, code);
     else
-        call->future->value_len = (uint8_t)call->result.len;
+        call->future->value_len = (uint8_t)call->len;
 }
 
-/* A call that was the thread's innermost is over. */
+/* It is the thread's innermost from here on, or is no longer. */
+static inline void soon__call_begin(soon_call *call)
+{
+    soon__self.call = call;
+    soon__self.forks = call->own ? soon__self.fork_deque : NULL;
+}
+
 static inline void soon__call_end(const soon_call *call)
 {
+    const soon_call *outer = call->outer;
+
     soon__self.call = call->outer;
+    soon__self.forks = outer && outer->own ? soon__self.fork_deque : NULL;
 }
 
 /* Runs the function of f, which has been claimed, and leaves in f what came of it,
@@ -101,8 +113,8 @@ static inline int soon__call_run(soon_call *call, soon_future *f, soon_executor 
     size_t len;
     const void *arg = soon__future_arg(f, &len);
 
-    soon__call_init(call, f, own, soon__arg_room(f));
-    soon__self.call = call;
+    soon__call_init(call, f, own);
+    soon__call_begin(call);
     int code = f->fn(call, arg, len);
     soon__call_end(call);
     soon__call_deliver(call, code);
@@ -113,12 +125,7 @@ static inline int soon__call_run(soon_call *call, soon_future *f, soon_executor 
 void soon__call_discard(soon_call *call);
 
 /* Where the result is. */
-static inline const void *soon__result_bytes(const soon_call *call)
-{
-    const struct soon__result *result = &call->result;
-
-    return result->blob ? result->blob->bytes : result->buffer ? result->buffer : call->room;
-}
+const void *soon__result_bytes(const soon_call *call);
 
 /* Fills extra's report, for soon_future_progress(). Any thread. */
 void soon__report(struct soon__extra *extra, uint64_t done, uint64_t total);

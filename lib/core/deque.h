@@ -68,6 +68,10 @@ struct soon__deque {
                                                     queued nor claimed. Sync: atomic; it writes */
     unsigned n_dead;                             /* noted below, but perhaps stolen since. Sync:
                                                     owner-only */
+    const soon_executor *executor;               /* whose tasks these are, once it is adopted. Sync:
+                                                    const then */
+    uintptr_t stack_low;                         /* above it the owner may run one task more on top
+                                                    of its stack. Sync: const then */
     soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
     int64_t dead[SOON__DEQUE_SIZE]; /* index + 1 of a dead entry in that slot; of another
                                        lap's, or 0: it is not. Sync: owner-only */
@@ -137,13 +141,13 @@ static inline soon_future *soon__deque_take_oldest(struct soon__deque *d)
     return f;
 }
 
-/* Owner. The index of the youngest entry, if that is, or has been, f; else -1. */
-static inline int64_t soon__deque_youngest(const struct soon__deque *d, const soon_future *f)
+/* Owner. Is the youngest entry, *b, or the one that was there before, f? */
+static inline bool soon__deque_youngest(const struct soon__deque *d, const soon_future *f,
+                                        int64_t *b)
 {
     /* relaxed, both: the owner's own, and a slot it wrote itself. */
-    int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
-    bool is_f = atomic_load_explicit(&d->slot[b & SOON__DEQUE_MASK], memory_order_relaxed) == f;
-    return is_f ? b : -1;
+    *b = atomic_load_explicit(&d->bottom, memory_order_relaxed) - 1;
+    return atomic_load_explicit(&d->slot[*b & SOON__DEQUE_MASK], memory_order_relaxed) == f;
 }
 
 /* Owner, which has lowered bottom to b. Is entry b its own now? */
@@ -164,9 +168,9 @@ static inline bool soon__deque_win(struct soon__deque *d, int64_t b)
 /* Owner. Removes the youngest entry if it is f. */
 static inline bool soon__deque_take(struct soon__deque *d, const soon_future *f)
 {
-    int64_t b = soon__deque_youngest(d, f);
+    int64_t b;
 
-    if (b < 0)
+    if (!soon__deque_youngest(d, f, &b))
         return false;
     /* seq_cst: see above. */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);

@@ -68,6 +68,7 @@ int soon__future_set_arg(soon_future *f, const void *arg, size_t len)
     memcpy(blob->bytes, arg, len);
     memcpy(f->payload, &blob, sizeof blob);
     f->arg_len = SOON__OUTSIDE;
+    f->flags |= SOON__LARGE;
     return 0;
 }
 
@@ -183,8 +184,8 @@ static bool is_bare(const soon_future *f)
     /* relaxed: as in destroy(). */
     uintptr_t extra = (uintptr_t)atomic_load_explicit(&f->extra, memory_order_relaxed);
 
-    return !((uintptr_t)f->hooks | (uintptr_t)f->value | extra) && f->arg_len != SOON__OUTSIDE &&
-           !(f->flags & SOON__REMOTE);
+    return !((uintptr_t)f->hooks | (uintptr_t)f->value | extra) &&
+           !(f->flags & (SOON__LARGE | SOON__REMOTE));
 }
 
 /* Where the future held its executor that goes last, and may end right here. */

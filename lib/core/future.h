@@ -86,6 +86,7 @@ enum {
     SOON__CALLBACK = 16, /* it is an `_on` callback's task: see callback.c */
     SOON__REMOTE = 32,   /* its executor has SOON_BACKEND_REMOTE, and is held until it is freed */
     SOON__SURPLUS = 64,  /* its submitter runs it: the backend never sees it */
+    SOON__LARGE = 128,   /* its argument is in a blob */
 };
 
 enum {
@@ -145,14 +146,15 @@ struct soon_future {
         struct soon__blob *value; /* or NULL. Sync: the completer, then const */
         struct soon__loan *loan;  /* if value_len is LENT. Sync: the completer, then const */
     };
-    int code;                                          /* Sync: the completer, then const */
-    uint8_t arg_len;                                   /* Sync: const after init */
-    uint8_t value_len;                                 /* Sync: the completer, then const */
-    int8_t priority;                                   /* Sync: const after init */
-    uint8_t flags;                                     /* Sync: const after init */
-    _Alignas(16) unsigned char payload[SOON__PAYLOAD]; /* the argument (or a pointer to its blob),
-                                            then room for a result, each aligned to 16.
-                                            Sync: const after init; the completer, then const */
+    int code;          /* Sync: the completer, then const */
+    uint8_t arg_len;   /* Sync: const after init */
+    uint8_t value_len; /* Sync: the completer, then const */
+    int8_t priority;   /* Sync: const after init */
+    uint8_t flags;     /* Sync: const after init */
+    _Alignas(
+        16) unsigned char payload[SOON__PAYLOAD]; /* the argument (or a pointer to its blob), and
+                                       at the end the result, each aligned to 16.
+                                       Sync: const after init; the completer, then const */
 };
 
 _Static_assert(sizeof(struct soon_future) == 112, "a future has outgrown its size class");
@@ -212,6 +214,21 @@ static inline size_t soon__arg_room(const soon_future *f)
     return f->arg_len < SOON__LENT    ? soon__round16(f->arg_len)
            : f->arg_len == SOON__LENT ? soon__round16(sizeof(struct soon__loan))
                                       : 16;
+}
+
+/* Where a result of len bytes, at most PAYLOAD, lies. Of none the address is merely
+ * not NULL. */
+static inline const unsigned char *soon__value_at(const soon_future *f, size_t len)
+{
+    return f->payload + SOON__PAYLOAD - soon__round16(len);
+}
+
+/* The same to write it, if there is room beside the argument, else NULL. */
+static inline unsigned char *soon__value_room(soon_future *f, size_t len)
+{
+    size_t room = SOON__PAYLOAD - soon__arg_room(f);
+
+    return len <= room ? f->payload + SOON__PAYLOAD - soon__round16(len) : NULL;
 }
 
 static inline uint32_t soon__state(const soon_future *f)
@@ -307,8 +324,7 @@ static inline const void *soon__future_value(const soon_future *f, size_t *len)
     if (f->value_len >= SOON__LENT)
         return soon__future_value_outside(f, len);
     *len = f->value_len;
-    /* With no room left the length is 0 and the address merely not NULL. */
-    return f->payload + (*len ? soon__arg_room(f) : 0);
+    return soon__value_at(f, *len);
 }
 
 /* Bytes that f has held outside itself since it was submitted, for the figures. */
@@ -357,14 +373,5 @@ int soon__sleep(soon_future *f, soon_ns deadline);
 
 /* soon_future_run() by a waiting worker, which takes f out of turn. */
 bool soon__run_in_place(soon_future *f);
-
-/* ---- join.c ---- */
-
-/* soon__run_in_place(), if there is stack left, for a task for which soon__may_join()
- * is true: fork-join's. */
-bool soon__join(soon_future *f);
-
-/* soon_future_result() for such a one. */
-int soon__join_result(soon_future *f, soon_ns timeout, void *value, size_t len);
 
 #endif

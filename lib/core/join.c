@@ -11,16 +11,19 @@
  *
  * Its reference, the queue's, is the thread's then, and goes in the same step in
  * which the task is done, if nobody else has to be told of that.
+ *
+ * An entry below that was joined before this one is taken out now: it is the
+ * youngest, before this task forks others.
  */
+#include "core/join.h"
+
 #include "core/error.h"
-#include "core/transition.h"
 #include "core/wait.h"
 
 #include <errno.h>
 
-/* Claimed, but somebody else took the entry away in this moment: and will find that
- * it was too late. */
-static __attribute__((noinline, cold)) void run_stolen(soon_future *f)
+/* The thief will find that it was too late. */
+__attribute__((noinline, cold)) void soon__run_stolen(soon_future *f)
 {
     soon__count_begun(f->executor, f, SOON__N_HELPED);
     soon__withdraw(f->executor, f);
@@ -51,59 +54,38 @@ static inline void settle_plain(soon_future *f, size_t result)
         soon__run_callbacks();
 }
 
-/* NOT_RUN: not the youngest, or somebody else was faster, or there is no stack left.
- * PLAIN: its result is in call->room. */
-enum joined { NOT_RUN, RUN, PLAIN };
-
-static inline __attribute__((always_inline)) enum joined join(soon_future *f, soon_call *call)
+static inline __attribute__((always_inline)) bool run_child(soon_future *f, soon_call *call)
 {
-    struct soon__deque *own = soon__self.deque;
-    soon_executor *ex = f->executor;
     size_t len = f->arg_len;
 
-    if (!own)
-        return NOT_RUN;
-    int64_t at = soon__deque_youngest(own, f);
-    if (at < 0 || !soon__stack_left_above(soon__self.stack_low))
-        return NOT_RUN;
-    soon__deque_begin_take(own, at);
-    bool claimed = soon__begin_call(f);
-    if (!soon__deque_end_take(own, at, claimed)) {
-        if (claimed)
-            run_stolen(f);
-        return claimed ? RUN : NOT_RUN;
-    }
     soon__bump(soon__self.tally, SOON__N_HELPED, 1);
-    soon__call_init(call, f, ex, soon__round16(len));
-    soon__self.call = call;
+    soon__call_init(call, f, f->executor);
+    soon__self.call = call; /* soon__self.forks is as for the outer task */
     int code = f->fn(call, len ? f->payload : NULL, len);
     soon__self.call = call->outer;
-    if (code || call->result.blob || call->message || call->outer->own != ex) {
+    if (code || call->odd) {
         settle_slowly(f, call, code);
-        return RUN;
+        return false;
     }
-    if (soon__self.deque->n_dead)
-        soon__clear_deque();
-    settle_plain(f, call->result.len);
-    return PLAIN;
+    settle_plain(f, call->len);
+    return true;
 }
 
-bool soon__join(soon_future *f)
+__attribute__((noinline)) bool soon__run_child(soon_future *f)
 {
     soon_call call;
 
-    return join(f, &call) != NOT_RUN;
+    return run_child(f, &call);
 }
 
-__attribute__((noinline)) int soon__join_result(soon_future *f, soon_ns timeout, void *value,
-                                                size_t len)
+__attribute__((noinline)) int soon__child_result(soon_future *f, void *value, size_t len)
 {
     soon_call call;
 
-    if (join(f, &call) != PLAIN) /* run or not, it knows what to do */
-        return soon__wait_result(f, timeout, value, len);
-    if (len != call.result.len)
+    if (!run_child(f, &call))
+        return soon__wait_result(f, SOON_FOREVER, value, len);
+    if (len != call.len)
         return -EMSGSIZE;
-    soon__copy_small(value, call.room, len);
+    soon__copy_small(value, soon__value_at(f, len), len);
     return 0;
 }

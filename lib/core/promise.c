@@ -49,7 +49,8 @@ static int set_result(soon_future *f, const void *value, size_t len, close_fn *c
 
     if (!f || (!value && len))
         return -EINVAL;
-    if (len > SOON__PAYLOAD - soon__arg_room(f) && !(blob = soon__blob_new(len)))
+    unsigned char *room = soon__value_room(f, len);
+    if (!room && !(blob = soon__blob_new(len)))
         return -ENOMEM;
     int error = close(f, &from);
     if (error) {
@@ -58,7 +59,7 @@ static int set_result(soon_future *f, const void *value, size_t len, close_fn *c
     }
     soon__future_return_arg(f);
     if (len)
-        memcpy(blob ? blob->bytes : f->payload + soon__arg_room(f), value, len);
+        memcpy(blob ? blob->bytes : room, value, len);
     f->value = blob;
     f->value_len = blob ? SOON__OUTSIDE : (uint8_t)len;
     settle(f, SOON__FINISHED, from);

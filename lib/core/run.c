@@ -49,8 +49,9 @@ static __attribute__((noinline)) void run_special(soon_future *f)
     size_t len;
     const void *arg = soon__future_arg(f, &len);
 
-    soon__call_init(&call, f, soon__own_executor(f), soon__arg_room(f));
-    soon__self.call = &call;
+    soon__call_init(&call, f, soon__own_executor(f));
+    soon__call_more(&call);
+    soon__call_begin(&call);
     if (f->flags & SOON__TIMED)
         arm(&call);
     int code = call_with(&call, f->fn, arg, len);
@@ -121,8 +122,9 @@ static void begin_alone(soon_call *call, soon_future *f, unsigned flags)
     soon__future_init(f);
     f->flags = (uint8_t)flags;
     atomic_init(&f->state, SOON_RUNNING | SOON__CALL);
-    soon__call_init(call, f, NULL, soon__arg_room(f));
-    soon__self.call = call;
+    soon__call_init(call, f, NULL);
+    soon__call_more(call);
+    soon__call_begin(call);
 }
 
 static void end_alone(soon_call *call, char *message, size_t size)
@@ -158,9 +160,9 @@ void soon_port_call(struct soon_port *port, soon_fn *fn, unsigned manner, const 
     int code = call_with(&call, fn, arg_len ? arg : NULL, arg_len);
     outcome->code = code;
     outcome->value = code ? NULL : soon__result_bytes(&call);
-    outcome->value_len = code ? 0 : call.result.len;
+    outcome->value_len = code ? 0 : call.len;
     outcome->message[0] = '\0';
     if (code == 0)
-        call.result.buffer = NULL; /* the caller's from here on */
+        call.large.buffer = NULL; /* the caller's from here on */
     end_alone(&call, outcome->message, code ? sizeof outcome->message : 0);
 }

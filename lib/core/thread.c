@@ -3,6 +3,7 @@
 
 #include "core/call.h"
 #include "core/deque.h"
+#include "core/executor.h"
 #include "os/thread.h"
 
 _Thread_local struct soon__thread soon__self;
@@ -18,15 +19,21 @@ bool soon__runs_task_of(const soon_executor *ex)
 void soon__disown(void)
 {
     soon__self.tally = NULL;
-    soon__self.deque = NULL;
-    for (soon_call *call = soon__self.call; call; call = call->outer)
+    soon__self.deque = soon__self.fork_deque = soon__self.forks = NULL;
+    for (soon_call *call = soon__self.call; call; call = call->outer) {
         call->own = NULL;
+        soon__call_more(call); /* not as plain as it was */
+    }
 }
 
 void soon__deque_adopt(struct soon__deque *d)
 {
+    uintptr_t low = soon__find_stack();
+
+    d->executor = soon__self.worker_of;
+    d->stack_low = low == UINTPTR_MAX ? 0 : low + SOON__STACK_RESERVE;
     soon__self.deque = d;
-    soon__find_stack();
+    soon__self.fork_deque = soon__self.tally && d->executor->core->forks ? d : NULL;
 }
 
 uintptr_t soon__find_stack(void)

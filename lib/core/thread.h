@@ -9,6 +9,8 @@
 #include <soon/future.h>
 #include <stdint.h>
 
+#include "os/thread.h"
+
 struct soon__deque;
 struct soon__tally;
 struct soon__callback;
@@ -23,12 +25,15 @@ struct soon__future_cache {
 };
 
 struct soon__thread {
-    soon_call *call;            /* the innermost task it runs, or NULL */
-    soon_executor *worker_of;   /* see soon_worker_enter(), or NULL */
-    struct soon__tally *tally;  /* its own shard of worker_of's figures, or NULL */
-    struct soon__deque *deque;  /* see soon__deque_adopt(), or NULL; then stack_low is known */
-    uintptr_t stack_low;        /* of its stack; 0: not asked yet; UINTPTR_MAX: unknown */
-    struct soon__callback *due; /* callbacks to run, oldest first */
+    soon_call *call;                /* the innermost task it runs, or NULL */
+    soon_executor *worker_of;       /* see soon_worker_enter(), or NULL */
+    struct soon__tally *tally;      /* its own shard of worker_of's figures, or NULL */
+    struct soon__deque *deque;      /* see soon__deque_adopt(), or NULL; then stack_low is known */
+    struct soon__deque *fork_deque; /* the same if the executor forks: see fork_off(). Else NULL */
+    struct soon__deque *forks;      /* that, while the innermost task is the executor's: see
+                                       soon__in_task_of(). Else NULL */
+    uintptr_t stack_low;            /* of its stack; 0: not asked yet; UINTPTR_MAX: unknown */
+    struct soon__callback *due;     /* callbacks to run, oldest first */
     struct soon__callback **due_tail; /* where the next one goes; NULL while due is empty */
     bool calling_back;                /* it is in soon__run_callbacks() */
     char *last_error;                 /* what soon_last_error() says, or NULL */
@@ -57,22 +62,14 @@ enum { SOON__STACK_RESERVE = 128 << 10 }; /* for a task: its frames, signal hand
 /* Fills in soon__self.stack_low, and returns it. */
 uintptr_t soon__find_stack(void);
 
-/* Is there, where stack_low has been asked for before? */
-static inline __attribute__((always_inline)) bool soon__stack_left_above(uintptr_t low)
-{
-    /* The frame's address, and not a local's, which a sanitizer may keep on a
-     * stack of its own. */
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-
-    /* A fiber's stack is not the thread's: then nothing is known either. If it
-     * lies below, the difference wraps around and is large too. */
-    return here - low > SOON__STACK_RESERVE;
-}
-
 /* Is there stack left to run another task on top of this one? */
 static inline bool soon__stack_left(void)
 {
-    return soon__stack_left_above(soon__self.stack_low ? soon__self.stack_low : soon__find_stack());
+    uintptr_t low = soon__self.stack_low ? soon__self.stack_low : soon__find_stack();
+
+    /* A fiber's stack is not the thread's: then nothing is known either. If it
+     * lies below, the difference wraps around and is large too. */
+    return soon__stack_pointer() - low > SOON__STACK_RESERVE;
 }
 
 #endif

@@ -106,6 +106,8 @@ void soon__withdraw(soon_executor *ex, soon_future *f)
 {
     struct soon__deque *own = soon__self.deque;
 
+    if (own && own->n_dead)
+        soon__clear_deque();
     if (own && soon__deque_take(own, f)) {
         soon__future_drop(f, 1);
         soon__clear_deque();
@@ -126,7 +128,7 @@ void soon__heed(soon_future *f, uint32_t before)
         soon__hooks_fire(f);
 }
 
-bool soon__finish_heeded(soon_future *f)
+__attribute__((noinline, cold)) bool soon__finish_heeded(soon_future *f)
 {
     uint32_t before = soon__swap_to_done(f, SOON_FINISHED);
 

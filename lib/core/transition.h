@@ -69,7 +69,7 @@ static inline bool soon__claim_queued(soon_future *f)
 {
     soon_executor *ex = f->executor;
 
-    if (!ex || !ex->core->drains || f->flags || !soon__is_alone(f))
+    if (!ex || !ex->core->drains || (f->flags & ~SOON__LARGE) || !soon__is_alone(f))
         return soon__claim_call(f);
     /* relaxed, both: see soon__is_alone(). */
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
@@ -184,7 +184,7 @@ static inline bool soon__settle_plain(soon_future *f, int code)
     struct soon__tally *mine = ex ? soon__own_tally(ex) : NULL;
     size_t len = 0;
 
-    if (!mine || !ex->core->drains || f->flags || f->arg_len == SOON__OUTSIDE)
+    if (!mine || !ex->core->drains || f->flags)
         return false;
     if (!code)
         soon__future_value(f, &len);

@@ -13,6 +13,7 @@
 #include "core/block.h"
 #include "core/callback.h"
 #include "core/error.h"
+#include "core/join.h"
 #include "core/mem.h"
 #include "core/thread.h"
 
@@ -98,22 +99,15 @@ static __attribute__((noinline)) int wait_for_pending(soon_future *f, soon_ns ti
     return wait_until(f, timeout < 0 ? SOON__NEVER : soon__deadline(timeout));
 }
 
-/* Has it what the way of its own, for fork-join, takes? Callbacks that are due
- * come first. */
-static inline bool may_join(const soon_future *f, soon_ns timeout)
-{
-    return timeout && !soon__self.calling_back && soon__may_join(f);
-}
-
 static inline int wait_for_one(soon_future *f, soon_ns timeout)
 {
     if (!f)
         return -EINVAL;
     if (soon__state(f) & SOON__DONE)
         return 0;
-    if (may_join(f, timeout) && soon__join(f))
+    if (timeout && soon__take_child(f) && soon__run_child(f))
         return 0;
-    return wait_for_pending(f, timeout);
+    return soon__state(f) & SOON__DONE ? 0 : wait_for_pending(f, timeout);
 }
 
 int soon_future_wait(soon_future *f, soon_ns timeout)
@@ -167,10 +161,8 @@ int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
     if (!f || (!value && len))
         return -EINVAL;
-    if (soon__state(f) & SOON__DONE)
-        return copy_result(f, value, len);
-    if (may_join(f, timeout))
-        return soon__join_result(f, timeout, value, len);
+    if (timeout && soon__take_child(f))
+        return soon__child_result(f, value, len);
     return soon__wait_result(f, timeout, value, len);
 }
 

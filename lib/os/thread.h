@@ -19,6 +19,21 @@ int soon__thread_stack_size(size_t *stack_size);
  * kernel keeps. */
 void soon__thread_name(const char *base, unsigned number);
 
+/* About where the calling function's stack ends. Not a local's address, which a
+ * sanitizer may keep on a stack of its own, nor, where it can be helped, that of its
+ * frame, which it would need for this alone. */
+static inline __attribute__((always_inline)) uintptr_t soon__stack_pointer(void)
+{
+#if defined __x86_64__
+    uintptr_t here;
+
+    __asm__("mov %%rsp, %0" : "=r"(here));
+    return here;
+#else
+    return (uintptr_t)__builtin_frame_address(0);
+#endif
+}
+
 /* The lowest address of the calling thread's stack, 0 if unknown. */
 uintptr_t soon__thread_stack_low(void);
 

@@ -77,12 +77,12 @@ static void barrier(void)
         atomic_store(&deque.bottom, soon__deque_end(&deque));
 }
 
-/* As soon__join(). Not claimed, it is still there for a thief, or in the end. */
+/* As soon__take_child(). Not claimed, it is still there for a thief, or in the end. */
 static void join(unsigned i)
 {
-    int64_t at = soon__deque_youngest(&deque, entry(i));
+    int64_t at;
 
-    if (at < 0)
+    if (!soon__deque_youngest(&deque, entry(i), &at))
         return;
     soon__deque_begin_take(&deque, at);
     bool mine = claim(i);

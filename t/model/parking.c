@@ -354,12 +354,12 @@ static void thread_taking(unsigned self)
 
 /* ---- the same, against a worker whose task joins what it has forked ---- */
 
-/* As soon__join(). */
+/* As soon__take_child(). */
 static void join(struct worker *self, unsigned i)
 {
-    int64_t at = soon__deque_youngest(&self->deque, &tasks[i]);
+    int64_t at;
 
-    model_expect(at >= 0, "it is not there");
+    model_expect(soon__deque_youngest(&self->deque, &tasks[i], &at), "it is not there");
     soon__deque_begin_take(&self->deque, at);
     bool claimed = end(&tasks[i], CLAIMED);
     if (claimed) /* by what is a full barrier: as in deque.c */
