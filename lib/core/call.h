@@ -12,6 +12,8 @@
 #include "core/tally.h"
 #include "core/timer.h"
 
+_Static_assert((int)SOON__LENGTHS == (int)SOON__PAYLOAD + 1, "a length without a figure");
+
 /* Where a result is that is not small: in a blob, or in a buffer of the port's. */
 struct soon__large {
     struct soon__blob *blob; /* or NULL */

@@ -22,13 +22,18 @@
 
 #include <errno.h>
 
-/* The thief will find that it was too late. */
 __attribute__((noinline, cold)) void soon__run_stolen(soon_future *f)
 {
     soon__count_begun(f->executor, f, SOON__N_HELPED);
     soon__withdraw(f->executor, f);
     soon_call call;
     soon__settle_call(f, soon__call_run(&call, f, f->executor));
+}
+
+__attribute__((noinline, cold)) int soon__stolen_result(soon_future *f, void *value, size_t len)
+{
+    soon__run_stolen(f);
+    return soon__wait_result(f, SOON_FOREVER, value, len);
 }
 
 /* It has failed, or has a large result, or a message; or it has forked, and this is
@@ -43,21 +48,19 @@ static __attribute__((noinline, cold)) void settle_slowly(soon_future *f, soon_c
 /* Makes f done in the order of soon__settle(), and drops the queue's reference. */
 static inline void settle_plain(soon_future *f, size_t result)
 {
-    struct soon__tally *mine = soon__self.tally;
-
     f->value_len = (uint8_t)result;
-    soon__bump(mine, SOON__N_BYTES_OUT, result);
-    soon__bump(mine, SOON__N_FINISHED, 1);
-    bool heeded = soon__finish_queued(f);
-    soon__release_own(mine);
-    if (heeded)
+    soon__bump_joined(soon__self.tally, result);
+    if (soon__finish_queued(f))
         soon__run_callbacks();
 }
 
+/* False: its result is not just bytes in f, or not there. */
 static inline __attribute__((always_inline)) bool run_child(soon_future *f, soon_call *call)
 {
     size_t len = f->arg_len;
 
+    if (soon__self.forks->n_dead)
+        soon__clear_deque();
     soon__bump(soon__self.tally, SOON__N_HELPED, 1);
     soon__call_init(call, f, f->executor);
     soon__self.call = call; /* soon__self.forks is as for the outer task */
@@ -71,11 +74,11 @@ static inline __attribute__((always_inline)) bool run_child(soon_future *f, soon
     return true;
 }
 
-__attribute__((noinline)) bool soon__run_child(soon_future *f)
+__attribute__((noinline)) void soon__run_child(soon_future *f)
 {
     soon_call call;
 
-    return run_child(f, &call);
+    run_child(f, &call);
 }
 
 __attribute__((noinline)) int soon__child_result(soon_future *f, void *value, size_t len)

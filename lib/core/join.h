@@ -8,39 +8,40 @@
 #include "core/deque.h"
 #include "core/transition.h"
 
-/* The rest of soon__take_child(), where its entry was stolen in this moment. */
-void soon__run_stolen(soon_future *f);
+enum soon__taken {
+    SOON__NOT_TAKEN, /* to be seen to in another way */
+    SOON__TAKEN,     /* to be run by soon__run_child() */
+    SOON__STOLEN,    /* by soon__run_stolen() */
+};
 
 /* Claims f, if it is the youngest that the calling thread's tasks have forked, and
- * takes it out of the deque. Its reference that was the queue's is the caller's then,
- * who runs it. False: see to it in another way; perhaps it has been run meanwhile.
+ * takes it out of the deque. Its reference that was the queue's is the caller's then.
+ * STOLEN: the entry and its reference went to a thief in this moment, who will find
+ * that it was too late.
  *
  * soon__self.forks says that the thread is a worker of f's executor, and in one of
  * its tasks. Callbacks that are due come first. */
-static inline __attribute__((always_inline)) bool soon__take_child(soon_future *f)
+static inline __attribute__((always_inline)) enum soon__taken soon__take_child(soon_future *f)
 {
     struct soon__deque *own = soon__self.forks;
     int64_t at;
 
     if (!own || !soon__deque_youngest(own, f, &at) || f->executor != own->executor || f->flags ||
         soon__self.calling_back || soon__stack_pointer() <= own->stack_low)
-        return false;
+        return SOON__NOT_TAKEN;
     soon__deque_begin_take(own, at);
     bool claimed = soon__begin_call(f);
-    if (!soon__deque_end_take(own, at, claimed)) {
-        if (claimed)
-            soon__run_stolen(f);
-        return false;
-    }
-    if (own->n_dead)
-        soon__clear_deque();
-    return true;
+    if (soon__deque_end_take(own, at, claimed))
+        return SOON__TAKEN;
+    return claimed ? SOON__STOLEN : SOON__NOT_TAKEN;
 }
 
-/* Runs what that has taken. False: it is to be waited for yet, which tells why. */
-bool soon__run_child(soon_future *f);
+/* Run it. After that it is done, or this is the child of a fork that the task made. */
+void soon__run_child(soon_future *f);
+void soon__run_stolen(soon_future *f);
 
 /* The same, and its result, as soon_future_result() gives it. */
 int soon__child_result(soon_future *f, void *value, size_t len);
+int soon__stolen_result(soon_future *f, void *value, size_t len);
 
 #endif

@@ -447,12 +447,10 @@ static inline int fork_off(soon_executor *ex, soon_fn *fn, const void *arg, size
                            soon_future **out)
 {
     struct soon_executor_core *core = ex->core;
-    struct soon__tally *mine = soon__self.tally;
     soon_future *f = soon__future_at_hand();
 
     soon__init_plain(f, ex, fn, arg, arg_len, 0, 2);
-    soon__bump(mine, SOON__N_SUBMITTED, 1);
-    soon__bump(mine, SOON__N_BYTES_IN, arg_len);
+    soon__bump_forked(soon__self.tally, arg_len);
     int error = atomic_load(&core->closed) ? soon__closed_error(core) : ex->ops->submit(ex, f, 1);
     if (error)
         return not_forked(f, error);

@@ -29,10 +29,20 @@ enum soon__figure {
     SOON__FIGURES
 };
 
+enum { SOON__LENGTHS = 49 }; /* 0 to SOON__PAYLOAD */
+
+/* What a task forks, and joins without anything else happening, is counted in one
+ * step: the number of tasks with arguments, or results, of a length is as many
+ * SUBMITTED, or FINISHED and RELEASED, and their bytes.
+ *
+ * So RELEASED comes before such a task is done. But only a drain goes by it, and waits
+ * for the outer task; when that is released this one is done. */
 struct soon__tally {
-    _Alignas(64) _Atomic uint64_t figure[SOON__FIGURES]; /* Sync: atomic; a shard is written by
-                                                            its thread only */
-    struct soon__tally *next;                            /* Sync: the tallies' lock */
+    /* Sync: atomic, all three; a shard is written by its thread only. */
+    _Alignas(64) _Atomic uint64_t figure[SOON__FIGURES];
+    _Atomic uint64_t forked[SOON__LENGTHS]; /* by the length of the argument */
+    _Atomic uint64_t joined[SOON__LENGTHS]; /* by that of the result */
+    struct soon__tally *next;               /* Sync: the tallies' lock */
 };
 
 struct soon__tallies {
@@ -55,14 +65,34 @@ static inline struct soon__tally *soon__own_tally(const soon_executor *ex)
     return soon__self.worker_of == ex ? soon__self.tally : NULL;
 }
 
-/* Counts n in the calling thread's own shard. */
-static inline void soon__bump(struct soon__tally *mine, enum soon__figure figure, uint64_t n)
+/* Adds n in the calling thread's own shard. */
+static inline void soon__add(_Atomic uint64_t *figure, uint64_t n)
 {
     /* relaxed: this thread alone writes it; who needs an order gets it from what
      * is published after (the future's state, or RELEASED). */
-    uint64_t sum = atomic_load_explicit(&mine->figure[figure], memory_order_relaxed) + n;
+    uint64_t sum = atomic_load_explicit(figure, memory_order_relaxed) + n;
 
-    atomic_store_explicit(&mine->figure[figure], sum, memory_order_relaxed);
+    atomic_store_explicit(figure, sum, memory_order_relaxed);
+}
+
+static inline void soon__bump(struct soon__tally *mine, enum soon__figure figure, uint64_t n)
+{
+    soon__add(&mine->figure[figure], n);
+}
+
+static inline void soon__bump_forked(struct soon__tally *mine, size_t arg_len)
+{
+    soon__add(&mine->forked[arg_len], 1);
+}
+
+static inline void soon__bump_joined(struct soon__tally *mine, size_t value_len)
+{
+    _Atomic uint64_t *joined = &mine->joined[value_len];
+
+    /* relaxed: as above; release: who sums it finds what came before, that the task
+     * was forked too; pairs with soon__tally_sum(). */
+    atomic_store_explicit(joined, atomic_load_explicit(joined, memory_order_relaxed) + 1,
+                          memory_order_release);
 }
 
 /* Counts n where the calling thread counts for ex. */

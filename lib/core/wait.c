@@ -99,14 +99,23 @@ static __attribute__((noinline)) int wait_for_pending(soon_future *f, soon_ns ti
     return wait_until(f, timeout < 0 ? SOON__NEVER : soon__deadline(timeout));
 }
 
+/* Runs f if it is the youngest child of the calling task. */
+static inline void join(soon_future *f)
+{
+    enum soon__taken taken = soon__take_child(f);
+
+    if (taken == SOON__TAKEN)
+        soon__run_child(f);
+    else if (taken == SOON__STOLEN)
+        soon__run_stolen(f);
+}
+
 static inline int wait_for_one(soon_future *f, soon_ns timeout)
 {
     if (!f)
         return -EINVAL;
-    if (soon__state(f) & SOON__DONE)
-        return 0;
-    if (timeout && soon__take_child(f) && soon__run_child(f))
-        return 0;
+    if (!(soon__state(f) & SOON__DONE) && timeout)
+        join(f);
     return soon__state(f) & SOON__DONE ? 0 : wait_for_pending(f, timeout);
 }
 
@@ -161,8 +170,11 @@ int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
     if (!f || (!value && len))
         return -EINVAL;
-    if (timeout && soon__take_child(f))
+    enum soon__taken taken = timeout ? soon__take_child(f) : SOON__NOT_TAKEN;
+    if (taken == SOON__TAKEN)
         return soon__child_result(f, value, len);
+    if (taken == SOON__STOLEN)
+        return soon__stolen_result(f, value, len);
     return soon__wait_result(f, timeout, value, len);
 }
 
