@@ -218,20 +218,37 @@ soon_future *soon_future_ref(soon_future *f)
     return f;
 }
 
-void soon__future_end(soon_future *f, uint32_t before, uint32_t n)
+static inline void end(soon_future *f)
 {
-    if (before < n)
-        soon__misuse("soon_future_unref: more references dropped than taken");
-    else if (is_bare(f))
+    if (is_bare(f))
         soon__future_free(f);
     else
         destroy(f);
 }
 
+void soon__future_end(soon_future *f, uint32_t before, uint32_t n)
+{
+    if (before < n)
+        soon__misuse("soon_future_unref: more references dropped than taken");
+    end(f);
+}
+
+static __attribute__((noinline)) void drop_shared(soon_future *f)
+{
+    soon__future_drop(f, 1);
+}
+
 void soon_future_unref(soon_future *f)
 {
-    if (f)
-        soon__future_drop(f, 1);
+    if (!f)
+        return;
+    /* acquire, and relaxed: as in soon__future_drop(). */
+    if (atomic_load_explicit(&f->refs, memory_order_acquire) != 1) {
+        drop_shared(f);
+        return;
+    }
+    atomic_store_explicit(&f->refs, 0, memory_order_relaxed);
+    end(f);
 }
 
 soon_future *soon_future_next(const soon_future *f)

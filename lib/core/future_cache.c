@@ -41,7 +41,7 @@ static void give_back(void *data)
     struct soon__future_cache had = *cache;
 
     *cache = (struct soon__future_cache){.loaded = NULL};
-    soon__magazine_free(had.loaded, had.count);
+    soon__magazine_free(had.loaded, (unsigned)(had.next - had.first));
     soon__magazine_free(had.full, SOON__MAGAZINE);
     soon__depot_trim();
 }
@@ -62,6 +62,15 @@ static bool get_ready(struct soon__future_cache *cache)
 
 /* ---- the calls ---- */
 
+/* From here on the magazine with n futures is in use. */
+static void load(struct soon__future_cache *cache, struct soon__magazine *magazine, size_t n)
+{
+    cache->loaded = magazine;
+    cache->first = magazine->slot;
+    cache->end = magazine->slot + SOON__MAGAZINE;
+    cache->next = magazine->slot + n;
+}
+
 /* Loads a full magazine, if there is one. */
 static bool reload(struct soon__future_cache *cache)
 {
@@ -74,8 +83,7 @@ static bool reload(struct soon__future_cache *cache)
         return false;
     if (cache->loaded)
         soon__depot_give_empty(cache->loaded);
-    cache->loaded = full;
-    cache->count = SOON__MAGAZINE;
+    load(cache, full, SOON__MAGAZINE);
     for (int i = 1; i <= SOON__AHEAD; i++)
         soon__fetch(full->slot[SOON__MAGAZINE - i]);
     return true;
@@ -97,8 +105,7 @@ static bool make_room(struct soon__future_cache *cache)
     if (cache->full)
         soon__depot_give_full(cache->full);
     cache->full = cache->loaded;
-    cache->loaded = empty;
-    cache->count = 0;
+    load(cache, empty, 0);
     return true;
 }
 

@@ -25,22 +25,27 @@ enum { SOON__AHEAD = 3 }; /* futures between the one that is taken and the one t
 soon_future *soon__future_alloc_slowly(void);
 void soon__future_free_slowly(soon_future *f);
 
-/* Memory for a future from the magazine in use, where there is some. */
+/* Is there any in the magazine in use? */
+static inline bool soon__future_is_at_hand(void)
+{
+    return soon__self.futures.next != soon__self.futures.first;
+}
+
+/* Memory for a future from there. */
 static inline soon_future *soon__future_at_hand(void)
 {
-    struct soon__future_cache *cache = &soon__self.futures;
-    unsigned at = --cache->count;
-
-    if (at >= SOON__AHEAD)
-        soon__fetch(cache->loaded->slot[at - SOON__AHEAD]);
-    return cache->loaded->slot[at];
+    return *--soon__self.futures.next;
 }
 
 /* Memory for a future, not initialised, or NULL. */
 static inline soon_future *soon__future_alloc(void)
 {
-    if (!soon__self.futures.count)
+    const struct soon__future_cache *cache = &soon__self.futures;
+
+    if (!soon__future_is_at_hand())
         return soon__future_alloc_slowly();
+    if (cache->next - cache->first > SOON__AHEAD)
+        soon__fetch(cache->next[-1 - SOON__AHEAD]);
     return soon__inject(SOON__INJECT_ALLOC) ? NULL : soon__future_at_hand();
 }
 
@@ -49,10 +54,10 @@ static inline void soon__future_free(soon_future *f)
 {
     struct soon__future_cache *cache = &soon__self.futures;
 
-    if (!cache->loaded || cache->count == SOON__MAGAZINE)
+    if (cache->next == cache->end) /* or there is none */
         soon__future_free_slowly(f);
     else
-        cache->loaded->slot[cache->count++] = f;
+        *cache->next++ = f;
 }
 
 #ifdef SOON_INJECT

@@ -463,7 +463,7 @@ int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
     if (!arg && arg_len)
         return submit_otherwise(ex, fn, arg, arg_len, out); /* which says what is wrong */
     if (ex && soon__in_task_of(ex) && ex->core->forks && fn && arg_len <= SOON__PAYLOAD && out &&
-        soon__self.futures.count)
+        soon__future_is_at_hand())
         return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM : fork_off(ex, fn, arg, arg_len, out);
     return submit_otherwise(ex, fn, arg, arg_len, out);
 }

@@ -19,7 +19,8 @@ struct soon__magazine;
 /* Its magazines, see core/future_cache.h. */
 struct soon__future_cache {
     struct soon__magazine *loaded; /* the one in use, or NULL. Sync: thread-local */
-    unsigned count;                /* futures in loaded. Sync: thread-local */
+    soon_future **first, **end;    /* its slots; NULL with it. Sync: thread-local */
+    soon_future **next;            /* after the last that has a future. Sync: thread-local */
     bool ready; /* everything will be given back when the thread ends. Sync: thread-local */
     struct soon__magazine *full; /* another one, full, or NULL. Sync: thread-local */
 };
