@@ -68,10 +68,15 @@ struct soon__deque {
                                                     queued nor claimed. Sync: atomic; it writes */
     unsigned n_dead;                             /* noted below, but perhaps stolen since. Sync:
                                                     owner-only */
-    const soon_executor *executor;               /* whose tasks these are, once it is adopted. Sync:
+    bool overflowed;                             /* it was full: until it is empty it takes nothing.
+                                                    Sync: owner-only */
+    soon_executor *executor;                     /* whose tasks these are, once it is adopted. Sync:
                                                     const then */
     uintptr_t stack_low;                         /* above it the owner may run one task more on top
                                                     of its stack. Sync: const then */
+    const atomic_bool *wanted;                   /* somebody has to see to what is pushed. Sync:
+                                                    const; what it points at: atomic */
+    void (*attend)(soon_executor *ex);           /* sees to it. Sync: const */
     soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
     int64_t dead[SOON__DEQUE_SIZE]; /* index + 1 of a dead entry in that slot; of another
                                        lap's, or 0: it is not. Sync: owner-only */
@@ -93,6 +98,23 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
      * last paragraph above. */
     atomic_store_explicit(&d->bottom, b + 1, memory_order_seq_cst);
     return true;
+}
+
+/* Owner. A task that its task has submitted. False when full, or until what was in it
+ * then has gone, which keeps such tasks in order. After it soon__deque_is_wanted(). */
+static inline bool soon__deque_offer(struct soon__deque *d, soon_future *f)
+{
+    if (!d->overflowed && soon__deque_push(d, f))
+        return true;
+    d->overflowed = true;
+    return false;
+}
+
+/* Is d->attend() to see to what has been pushed? */
+static inline bool soon__deque_is_wanted(const struct soon__deque *d)
+{
+    /* seq_cst: see the last paragraph above. */
+    return atomic_load_explicit(d->wanted, memory_order_seq_cst);
 }
 
 /* Owner of an empty deque: n at once, at most SIZE, with one store. */
@@ -241,8 +263,10 @@ static inline soon_future *soon__deque_unearth(struct soon__deque *d)
 }
 
 /* What the calling thread's tasks submit to the executor that it is a worker of
- * lies here: a wait for the youngest takes it back. Until soon_worker_leave(). Who
- * has one calls soon__tell_released() before it sleeps for want of work. */
+ * lies here: a wait for the youngest takes it back. Until soon_worker_leave(). The
+ * backend has set wanted and attend before, since a fork puts there what it would be
+ * given, if it has nothing but a function and a small argument. Who has a deque calls
+ * soon__tell_released() before it sleeps for want of work. */
 void soon__deque_adopt(struct soon__deque *d);
 
 /* The tasks that the calling thread has run are done: see soon__release_own(). */

@@ -12,6 +12,7 @@
 #include "core/block.h"
 #include "core/call.h"
 #include "core/callback.h"
+#include "core/deque.h"
 #include "core/error.h"
 #include "core/executor.h"
 #include "core/fork.h"
@@ -431,39 +432,53 @@ submit_otherwise(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len
     return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
 }
 
-/* What fork_off() did is undone. */
-static __attribute__((noinline, cold)) int not_forked(soon_future *f, int error)
+/* The deque does not take what fork_off() has made. */
+static __attribute__((noinline, cold)) int fork_elsewhere(soon_executor *ex, soon_future *f,
+                                                          soon_future **out)
 {
-    soon_executor *ex = f->executor;
+    size_t arg_len = f->arg_len;
 
-    leave_plain(ex, f->arg_len);
-    soon__future_drop(f, 2);
-    return soon__explain(ex, error);
-}
-
-/* The shortest: in a task of the same executor, which drains. The thread counts in
- * its own shard, see count_submitted(), and nothing is held. */
-static inline int fork_off(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
-                           soon_future **out)
-{
-    struct soon_executor_core *core = ex->core;
-    soon_future *f = soon__future_at_hand();
-
-    soon__init_plain(f, ex, fn, arg, arg_len, 0, 2);
-    soon__bump_forked(soon__self.tally, arg_len);
-    int error = atomic_load(&core->closed) ? soon__closed_error(core) : ex->ops->submit(ex, f, 1);
-    if (error)
-        return not_forked(f, error);
+    int error = ex->ops->submit(ex, f, 1);
+    if (error) {
+        leave_plain(ex, arg_len);
+        soon__future_drop(f, 2);
+        return soon__explain(ex, error);
+    }
     *out = f;
     return 0;
 }
 
+static __attribute__((noinline)) int attend(struct soon__deque *own)
+{
+    own->attend(own->executor);
+    return 0;
+}
+
+/* The shortest: in a task of the same executor, which drains, and into the deque of
+ * the thread, own. It counts in its own shard, see count_submitted(), and nothing is
+ * held. */
+static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *fn, const void *arg,
+                           size_t arg_len, soon_future **out)
+{
+    soon_future *f = soon__future_at_hand();
+
+    soon__init_plain(f, ex, fn, arg, arg_len, 0, 2);
+    soon__bump_forked(soon__self.tally, arg_len);
+    if (!soon__deque_offer(own, f))
+        return fork_elsewhere(ex, f, out);
+    *out = f;
+    return soon__deque_is_wanted(own) ? attend(own) : 0;
+}
+
 int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
 {
+    struct soon__deque *own = soon__self.forks;
+
     if (!arg && arg_len)
         return submit_otherwise(ex, fn, arg, arg_len, out); /* which says what is wrong */
-    if (ex && soon__in_task_of(ex) && ex->core->forks && fn && arg_len <= SOON__PAYLOAD && out &&
-        soon__future_is_at_hand())
-        return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM : fork_off(ex, fn, arg, arg_len, out);
+    if (own && own->executor == ex && fn && arg_len <= SOON__PAYLOAD && out &&
+        !atomic_load(&ex->core->closed) && soon__future_is_at_hand())
+        return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM
+                                                : fork_off(own, ex, fn, arg, arg_len, out);
     return submit_otherwise(ex, fn, arg, arg_len, out);
 }

@@ -17,6 +17,8 @@ void soon__count_helpers(struct pool *pool)
 {
     bool helpers = !pool->n_searching && (pool->n_idle || soon__awake(pool) < pool->max_workers);
 
+    helpers |= atomic_load(&pool->ending) >= POOL_CANCELLING;
+
     /* seq_cst: see the head of schedule.c. */
     if (atomic_load(&pool->helpers) != helpers)
         atomic_store(&pool->helpers, helpers);

@@ -85,6 +85,7 @@ static void pool_close(soon_executor *ex, unsigned flags)
     soon__lock_acquire(&pool->lock);
     if (atomic_load(&pool->ending) < end)
         atomic_store(&pool->ending, end);
+    soon__count_helpers(pool);
     soon__lock_release(&pool->lock);
     if (flags & SOON_CANCEL_FUTURES)
         soon__flush(pool);

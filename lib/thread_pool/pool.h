@@ -45,7 +45,6 @@ struct worker {
     unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
     unsigned passed_over;     /* times that a HIGH went before its deque. Sync: worker-only */
     bool leaving;             /* nobody counts on it any more. Sync: worker-only */
-    bool overflowed;          /* what its tasks submit goes to the queue. Sync: worker-only */
 
     /* What it has that is older than the queue: see share.c. Sync: pool->lock,
      * but that the worker reads old_end at any time. */
@@ -80,7 +79,7 @@ struct pool {
     atomic_bool queued;  /* the queue is not empty */
     atomic_bool urgent;  /* it has a HIGH */
     atomic_bool helpers; /* new work needs somebody to see to it: some worker is idle or may be
-                            started, and none is searching */
+                            started, and none is searching; or the pool ends, and it was too late */
     _Atomic int ending;  /* enum pool_end */
 
     /* Written by every push from outside. */
@@ -129,6 +128,9 @@ extern _Thread_local struct worker *soon__this_worker;
 /* Gives a chain of n tasks to the pool and sees to it that workers will run
  * them. 0, or an error of starting the only worker. */
 int soon__schedule(struct pool *pool, soon_future *chain, size_t n);
+
+/* Somebody has to see to what went into a deque or the inbox, or it was too late. */
+void soon__attend(soon_executor *ex);
 
 /* The next task for a worker, not claimed yet, and self->deque.taking set; or NULL:
  * then it has been woken for nothing, or is to leave (*leave). Sleeps. */

@@ -32,7 +32,8 @@
  *   are seq_cst, so one of them sees the other: the pusher takes the lock and
  *   wakes somebody, or the parker goes on looking. The same goes for a worker
  *   that stops searching, that leaves, or that sleeps in a wait: after each of
- *   these helpers is stored, then somebody looks.
+ *   these helpers is stored, then somebody looks. And for an end that cancels:
+ *   helpers is stored, then soon__flush() empties inbox and deques.
  *
  *   A worker that searches is as good as one that finds: it looks before it sleeps.
  *   So others may sleep though there is work while one searches, see runner.c.
@@ -106,7 +107,7 @@ static __attribute__((noinline)) int schedule_queue(struct pool *pool, soon_futu
         error = -ESHUTDOWN;
     }
     if (!error) {
-        if (self && self->pool == pool && self->overflowed)
+        if (self && self->pool == pool && self->deque.overflowed)
             soon__put_deque_first(self);
         soon__backlog_fetch(&pool->queue, &pool->inbox);
         soon__backlog_push(&pool->queue, chain);
@@ -129,22 +130,22 @@ static __attribute__((noinline)) void find_helper(struct pool *pool)
         soon__run_rest(pool);
 }
 
-/* Somebody has to see to what went into a deque or the inbox, or it was too late. */
-static __attribute__((noinline)) void attend(struct pool *pool)
+__attribute__((noinline)) void soon__attend(soon_executor *ex)
 {
+    struct pool *pool = (struct pool *)ex;
+
     if (atomic_load(&pool->ending) >= POOL_CANCELLING)
         soon__flush(pool);
     if (atomic_load(&pool->helpers))
         find_helper(pool);
 }
 
-/* After something went into a deque or the inbox. */
+/* After something went into the inbox. */
 static inline void look_for_helpers(struct pool *pool)
 {
-    /* seq_cst, both: see the head of the file; and against an end that begins
-     * now: soon__flush() empties inbox and deques after it has set ending. */
-    if (atomic_load(&pool->ending) >= POOL_CANCELLING || atomic_load(&pool->helpers))
-        attend(pool);
+    /* seq_cst: see the head of the file. */
+    if (atomic_load(&pool->helpers))
+        soon__attend(&pool->ex);
 }
 
 /* From outside: while enough workers are awake without the lock. */
@@ -170,7 +171,7 @@ static bool is_own(const struct worker *self, const struct pool *pool)
 static __attribute__((noinline)) int schedule_past(struct worker *self, soon_future *chain,
                                                    size_t n)
 {
-    self->overflowed = true;
+    self->deque.overflowed = true;
     return schedule_queue(self->pool, chain, n);
 }
 
@@ -183,9 +184,10 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
         return plain ? schedule_outside(pool, chain) : schedule_queue(pool, chain, n);
     if (n == 1 && !plain)
         return schedule_queue(pool, chain, 1);
-    if (!plain || self->overflowed || !soon__deque_push(&self->deque, chain))
+    if (!plain || !soon__deque_offer(&self->deque, chain))
         return schedule_past(self, chain, n);
-    look_for_helpers(pool);
+    if (soon__deque_is_wanted(&self->deque))
+        soon__attend(&pool->ex);
     return 0;
 }
 
@@ -205,7 +207,7 @@ static soon_future *take_own(struct worker *self)
     soon_future *f = soon__deque_take_oldest(&self->deque);
     if (!f) {
         set_taking(self, false);
-        self->overflowed = false;
+        self->deque.overflowed = false;
         return NULL;
     }
     soon__deque_fetch(&self->deque, 2);
@@ -221,7 +223,7 @@ static bool should_look_at_queue(struct worker *self)
     /* relaxed, both: hints, see soon__count_queue(). */
     if (atomic_load_explicit(&pool->urgent, memory_order_relaxed))
         return self->passed_over++ < AGE;
-    return self->turns >= LOOK_EVERY && !self->overflowed &&
+    return self->turns >= LOOK_EVERY && !self->deque.overflowed &&
            soon__deque_past(&self->deque, self->old_end) &&
            (atomic_load_explicit(&pool->queued, memory_order_relaxed) ||
             !soon__inbox_empty(&pool->inbox));

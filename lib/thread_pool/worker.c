@@ -79,6 +79,7 @@ static void break_pool(struct pool *pool, int code, const char *message)
     if (atomic_load(&pool->ending) < POOL_BROKEN) {
         pool->why_broken = soon__copy_string(text); /* NULL: a standard text stands in */
         atomic_store(&pool->ending, POOL_BROKEN);
+        soon__count_helpers(pool);
     }
     soon__lock_release(&pool->lock);
     soon__flush(pool);
@@ -154,6 +155,8 @@ static void *worker_main(void *arg)
     soon__this_worker = self;
     soon__thread_name(pool->name, self->number);
     soon_worker_enter(&pool->ex);
+    self->deque.wanted = &pool->helpers;
+    self->deque.attend = soon__attend;
     soon__deque_adopt(&self->deque);
     soon__work_begins();
     if (initialize(self)) {

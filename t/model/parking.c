@@ -172,6 +172,9 @@ static void start(unsigned n_workers, unsigned n_tasks)
     pool.idle_timeout = SOON_FOREVER;
     for (unsigned i = n_workers; i--;) {
         workers[i].pool = &pool;
+        workers[i].deque.wanted = &pool.helpers;
+        workers[i].deque.attend = soon__attend;
+        workers[i].deque.executor = &pool.ex;
         workers[i].next = pool.workers;
         pool.workers = &workers[i];
         bind_worker(&workers[i]);
@@ -200,6 +203,7 @@ static void close_pool(enum pool_end how)
 {
     soon__lock_acquire(&pool.lock);
     atomic_store(&pool.ending, (int)how);
+    soon__count_helpers(&pool);
     soon__lock_release(&pool.lock);
     if (how == POOL_CANCELLING)
         soon__flush(&pool);
@@ -443,6 +447,7 @@ static const struct model_mutant one_mutants[] = {
      * to sleep then looks for tasks. */
     {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__deque_is_wanted", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"soon__deque_empty", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
@@ -456,7 +461,7 @@ static const struct model_mutant one_mutants[] = {
 
 static const struct model_mutant two_mutants[] = {
     {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
-    {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__deque_is_wanted", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
@@ -488,7 +493,9 @@ static const struct model_mutant submitting_mutants[] = {
     /* Who pushes then looks for the end, who ends it then empties the deques. */
     {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"soon__deque_push", "bottom", MODEL_STORE, MODEL_LATER, 0},
-    {"look_for_helpers", "ending", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__deque_is_wanted", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
     {"soon__deque_steal", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
 };
 
