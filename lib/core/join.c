@@ -66,7 +66,8 @@ static inline __attribute__((always_inline)) bool run_child(soon_future *f, soon
     soon__self.call = call; /* soon__self.forks is as for the outer task */
     int code = f->fn(call, len ? f->payload : NULL, len);
     soon__self.call = call->outer;
-    if (code || call->odd) {
+    unsigned unusual = (unsigned)code | call->odd;
+    if (unusual) {
         settle_slowly(f, call, code);
         return false;
     }
@@ -81,6 +82,16 @@ __attribute__((noinline)) void soon__run_child(soon_future *f)
     run_child(f, &call);
 }
 
+static inline void copy_value(const soon_future *f, void *value, size_t len)
+{
+    enum { WORD = sizeof(uint64_t) };
+
+    if (len >= WORD && len <= 2 * WORD) /* as most are: their place does not depend on it */
+        soon__move_words(value, soon__value_at(f, 2 * WORD), len);
+    else
+        soon__copy_small(value, soon__value_at(f, len), len);
+}
+
 __attribute__((noinline)) int soon__child_result(soon_future *f, void *value, size_t len)
 {
     soon_call call;
@@ -89,6 +100,6 @@ __attribute__((noinline)) int soon__child_result(soon_future *f, void *value, si
         return soon__wait_result(f, SOON_FOREVER, value, len);
     if (len != call.len)
         return -EMSGSIZE;
-    soon__copy_small(value, soon__value_at(f, len), len);
+    copy_value(f, value, len);
     return 0;
 }

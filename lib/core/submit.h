@@ -50,7 +50,8 @@ static inline void soon__init_plain(soon_future *f, soon_executor *ex, soon_fn *
     f->next = NULL;
     f->executor = ex;
     f->fn = fn;
-    f->flags = flags;
+    if (flags)
+        f->flags = flags;
     f->arg_len = (uint8_t)arg_len;
     soon__copy_small(f->payload, arg, arg_len);
     atomic_init(&f->state, SOON_PENDING | birthplace);
