@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Chains of futures on their way into a backend, for one in a hurry: what
- * links them and what lane they belong to, without a call. This header is the
- * one part of the core, beside its memory, that a backend may include.
+ * Futures on their way through a backend, for one in a hurry: what links them in
+ * chains and what lane they belong to, without a call, and running them. This header
+ * is the one part of the core, beside its memory, that a backend may include.
  */
 #ifndef SOON_CORE_CHAIN_H
 #define SOON_CORE_CHAIN_H
@@ -10,12 +10,6 @@
 #include <soon/backend.h>
 
 #include "core/future.h"
-
-/* The reference that came with f goes. */
-static inline void soon__drop(soon_future *f)
-{
-    soon__future_drop(f, 1);
-}
 
 static inline int soon__future_priority(const soon_future *f)
 {
@@ -37,5 +31,9 @@ static inline soon_future *soon__link(soon_future *f, soon_future *chain)
     f->next = chain;
     return f;
 }
+
+/* soon_future_run_claimed(f) and soon_future_unref(f), for who has its reference that
+ * was the queue's: often both are one step. */
+void soon__run_and_drop(soon_future *f);
 
 #endif

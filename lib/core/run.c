@@ -3,6 +3,7 @@
  * Running a task's function in this process, from claim to completion.
  */
 #include "core/batch.h"
+#include "core/chain.h"
 #include "core/transition.h"
 
 #include <errno.h>
@@ -84,8 +85,23 @@ void soon_future_run_claimed(soon_future *f)
         return;
     }
     int code = soon__call_run(&call, f, soon__own_executor(f));
-    if (!soon__settle_plain(f, code))
+    if (!soon__settle_plain(f, code, false))
         soon__settle_call(f, code);
+}
+
+void soon__run_and_drop(soon_future *f)
+{
+    soon_call call;
+
+    if (f->flags & (SOON__TIMED | SOON__BATCH)) {
+        run_special(f);
+    } else {
+        int code = soon__call_run(&call, f, soon__own_executor(f));
+        if (soon__settle_plain(f, code, true))
+            return;
+        soon__settle_call(f, code);
+    }
+    soon_future_unref(f);
 }
 
 bool soon_future_claim(soon_future *f)

@@ -128,7 +128,7 @@ void soon__heed(soon_future *f, uint32_t before)
         soon__hooks_fire(f);
 }
 
-__attribute__((noinline, cold)) bool soon__finish_heeded(soon_future *f)
+__attribute__((noinline)) bool soon__finish_heeded(soon_future *f)
 {
     uint32_t before = soon__swap_to_done(f, SOON_FINISHED);
 

@@ -58,9 +58,10 @@ static bool work(struct worker *self)
     atomic_store_explicit(&self->deque.taking, false, memory_order_release);
     soon__set_busy(has_more(self));
     if (claimed)
-        soon_future_run_claimed(f);
+        soon__run_and_drop(f);
+    else
+        soon_future_unref(f);
     soon__set_busy(false);
-    soon__drop(f);
     end_if_forked(self->pool);
     return true;
 }
