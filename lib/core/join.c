@@ -30,10 +30,11 @@ __attribute__((noinline, cold)) void soon__run_stolen(soon_future *f)
     soon__settle_call(f, soon__call_run(&call, f, f->executor));
 }
 
-__attribute__((noinline, cold)) int soon__stolen_result(soon_future *f, void *value, size_t len)
+__attribute__((noinline, cold)) int soon__stolen_result(soon_future *f, soon_ns timeout,
+                                                        void *value, size_t len)
 {
     soon__run_stolen(f);
-    return soon__wait_result(f, SOON_FOREVER, value, len);
+    return soon__wait_result(f, timeout, value, len);
 }
 
 /* It has failed, or has a large result, or a message; or it has forked, and this is
@@ -92,12 +93,13 @@ static inline void copy_value(const soon_future *f, void *value, size_t len)
         soon__copy_small(value, soon__value_at(f, len), len);
 }
 
-__attribute__((noinline)) int soon__child_result(soon_future *f, void *value, size_t len)
+__attribute__((noinline)) int soon__child_result(soon_future *f, soon_ns timeout, void *value,
+                                                 size_t len)
 {
     soon_call call;
 
     if (!run_child(f, &call))
-        return soon__wait_result(f, SOON_FOREVER, value, len);
+        return soon__wait_result(f, timeout, value, len);
     if (len != call.len)
         return -EMSGSIZE;
     copy_value(f, value, len);

@@ -40,8 +40,9 @@ static inline __attribute__((always_inline)) enum soon__taken soon__take_child(s
 void soon__run_child(soon_future *f);
 void soon__run_stolen(soon_future *f);
 
-/* The same, and its result, as soon_future_result() gives it. */
-int soon__child_result(soon_future *f, void *value, size_t len);
-int soon__stolen_result(soon_future *f, void *value, size_t len);
+/* The same, and its result, as soon_future_result() gives it. In the child of a fork the
+ * timeout does not matter: it says so at once. */
+int soon__child_result(soon_future *f, soon_ns timeout, void *value, size_t len);
+int soon__stolen_result(soon_future *f, soon_ns timeout, void *value, size_t len);
 
 #endif

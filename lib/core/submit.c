@@ -476,8 +476,8 @@ int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
 
     if (!arg && arg_len)
         return submit_otherwise(ex, fn, arg, arg_len, out); /* which says what is wrong */
-    if (own && own->executor == ex && fn && arg_len <= SOON__PAYLOAD && out &&
-        !atomic_load(&ex->core->closed) && soon__future_is_at_hand())
+    if (own && own->executor == ex && fn && out && !atomic_load(&ex->core->closed) &&
+        arg_len <= SOON__PAYLOAD && soon__future_is_at_hand())
         return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM
                                                 : fork_off(own, ex, fn, arg, arg_len, out);
     return submit_otherwise(ex, fn, arg, arg_len, out);

@@ -172,9 +172,9 @@ int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
         return -EINVAL;
     enum soon__taken taken = timeout ? soon__take_child(f) : SOON__NOT_TAKEN;
     if (taken == SOON__TAKEN)
-        return soon__child_result(f, value, len);
+        return soon__child_result(f, timeout, value, len);
     if (taken == SOON__STOLEN)
-        return soon__stolen_result(f, value, len);
+        return soon__stolen_result(f, timeout, value, len);
     return soon__wait_result(f, timeout, value, len);
 }
 
