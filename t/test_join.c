@@ -10,6 +10,7 @@
 #include "core/future.h"
 #include "core/future_cache.h"
 #include "core/thread.h"
+#include "core/transition.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -218,6 +219,19 @@ START_TEST(a_reference_dropped_twice_is_found)
         printf("SKIP: a reference dropped twice: in this build the checker sees it\n");
     else if (forked_may_start_threads("a reference dropped twice"))
         assert_aborts(drop_twice, NULL);
+}
+
+/* The user may drop his while the task ends: the queue's is then the last, though it
+ * was not a moment ago. */
+START_TEST(the_last_reference_may_go_with_the_end)
+{
+    soon_future *f = soon__future_new();
+
+    ck_assert_ptr_nonnull(f);
+    atomic_fetch_or(&f->state, SOON_RUNNING | SOON__CALL);
+    ck_assert(!soon__finish_queued(f));
+    if (soon__future_cache_keeps()) /* else a leak would be found */
+        ck_assert(soon__future_is_at_hand() && soon__self.futures.next[-1] == f);
 }
 
 /* ---- children that end otherwise ---- */
@@ -439,6 +453,7 @@ Suite *test_suite(void)
                         ORDERS);
     tcase_add_test(children, what_is_joined_has_only_the_users_reference);
     tcase_add_test(children, a_reference_dropped_twice_is_found);
+    tcase_add_test(children, the_last_reference_may_go_with_the_end);
     tcase_add_test(children, children_may_end_in_any_way);
     tcase_add_test(children, a_child_that_forks_is_joined_in_both_processes);
 

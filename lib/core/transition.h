@@ -130,8 +130,8 @@ static inline void soon__publish_queued(soon_future *f, enum soon_state phase)
 bool soon__finish_heeded(soon_future *f);
 
 /* The step to FINISHED by who runs the call, which has no timeout, and has the queue's
- * reference: that is dropped, and is not the last. True if somebody had to be told;
- * then callbacks may be due. */
+ * reference, which is dropped: at once, unless it is the last. True if somebody had to be
+ * told; then callbacks may be due. */
 static inline bool soon__finish_queued(soon_future *f)
 {
 #if SOON__PAIRED
@@ -142,7 +142,7 @@ static inline bool soon__finish_queued(soon_future *f)
     /* Who waits, or has a callback, has a bit in the word. Until then that, the other
      * references and a wish that the task should stop are all that others can change.
      * release: as soon__swap_to_done(), and as soon__future_drop(); acquire: as there. */
-    if ((uint16_t)both == (SOON_RUNNING | SOON__CALL) &&
+    if ((uint16_t)both == (SOON_RUNNING | SOON__CALL) && both >> 32 > 1 &&
         atomic_compare_exchange_strong_explicit(&f->state_and_refs, &both, both - step,
                                                 memory_order_acq_rel, memory_order_relaxed))
         return false;
