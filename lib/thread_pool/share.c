@@ -74,7 +74,8 @@ static soon_future *take_queued(struct worker *self)
 
     size_t n = soon__backlog_take(&pool->queue, &pool->inbox, share, max);
     self->turns = 0;
-    soon__judge_share(self, n);
+    if (max > 1) /* else it has not run its share yet: this one jumps it */
+        soon__judge_share(self, n);
     if (n > 1) {
         soon__deque_push_many(&self->deque, share + 1, n - 1);
         soon__put_deque_first(self);
