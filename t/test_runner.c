@@ -11,6 +11,7 @@
 #include "os/clock.h"
 #include "thread_pool/pool.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -335,7 +336,7 @@ static void scene_idle(unsigned workers)
     sleep_ns(SOON_MS(5)); /* longer than a nap */
     soon__lock_acquire(&the.pool->lock);
     ck_assert_ptr_null(the.pool->runner);
-    ck_assert(!the.pool->watched);
+    ck_assert_ptr_null(the.pool->watcher);
     soon__lock_release(&the.pool->lock);
     long before = switches();
     sleep_ns(SOON_MS(20));
@@ -351,6 +352,46 @@ START_TEST(an_idle_pool_does_not_wake_up)
 }
 END_TEST
 
+/* Does the watcher still nap, though there is no runner? Then nobody may rely on it
+ * unless it was called. */
+static bool naps_in_vain(const struct pool *pool)
+{
+    const struct worker *watcher = pool->watcher;
+
+    if (!watcher || pool->runner)
+        return false;
+    ck_assert(!watcher->searching || atomic_load(&pool->rouse) != watcher->ticket);
+    ck_assert(pool->n_searching || atomic_load(&pool->helpers));
+    return true;
+}
+
+static unsigned vain_naps; /* that were seen */
+
+static void scene_nap(unsigned workers)
+{
+    soon_executor *ex = scene_begin(workers);
+
+    submit_quick(ex);
+    gate_open(the.hold.release);
+    for (bool idle = false; !idle; sched_yield()) {
+        soon__lock_acquire(&the.pool->lock);
+        vain_naps += naps_in_vain(the.pool);
+        idle = the.pool->n_idle == workers;
+        soon__lock_release(&the.pool->lock);
+    }
+    scene_end(ex);
+}
+
+/* What comes after the quick ones need not wait for the end of a nap. */
+START_TEST(nobody_relies_on_a_nap_without_a_runner)
+{
+    for (unsigned i = 0; i < SCENES_MAX && !vain_naps; i++)
+        repeat(scene_nap, 2);
+    if (!running_on_valgrind())
+        ck_assert_uint_gt(vain_naps, 0);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("runner");
@@ -362,6 +403,7 @@ Suite *test_suite(void)
     tcase_add_test(tc, what_jumps_a_share_does_not_make_it_quick);
     tcase_add_test(tc, a_runner_keeps_no_thief_from_others);
     tcase_add_test(tc, a_shutdown_finds_runner_and_watcher);
+    tcase_add_test(tc, nobody_relies_on_a_nap_without_a_runner);
     tcase_add_test(tc, an_idle_pool_does_not_wake_up);
     return suite;
 }

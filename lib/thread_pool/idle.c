@@ -15,7 +15,8 @@
 
 void soon__count_helpers(struct pool *pool)
 {
-    bool helpers = !pool->n_searching && (pool->n_idle || soon__awake(pool) < pool->max_workers);
+    bool helpers = !pool->n_searching &&
+                   (pool->n_idle || pool->watcher || soon__awake(pool) < pool->max_workers);
 
     helpers |= atomic_load(&pool->ending) >= POOL_CANCELLING;
 
@@ -83,10 +84,10 @@ void soon__wake_all(struct pool *pool)
     soon__wake(taken);
 }
 
-/* Idle workers first, then new ones. One that searches will find one of the
- * tasks, and then see to the rest itself, as one that has just started does:
- * that spares most wake-ups, each a system call, of a submitter that is about
- * as fast as the workers. For the same reason no more are woken at once than
+/* Idle workers first, then who naps, then new ones. One that searches will
+ * find one of the tasks, and then see to the rest itself, as one that has just
+ * started does: that spares most wake-ups, each a system call, of a submitter
+ * that is about as fast as the workers. For the same reason no more are woken at once than
  * can run at once, and none beside a runner but one to watch it. The tasks are
  * safe as long as one worker is awake; more than that is speed, and may fail. */
 int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
@@ -99,7 +100,10 @@ int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
     size_t at_once = idle < pool->cpus ? idle : pool->cpus;
     int error = 0;
 
-    for (n -= idle; n && soon__awake(pool) < pool->max_workers && !error; n--)
+    n -= idle;
+    if (n && soon__call_watcher(pool))
+        n--;
+    for (; n && soon__awake(pool) < pool->max_workers && !error; n--)
         error = soon__worker_start(pool);
     if (soon__awake(pool) == 0)
         return error;
@@ -118,8 +122,7 @@ void soon__push_idle(struct worker *self)
 {
     struct pool *pool = self->pool;
 
-    if (pool->runner == self)
-        pool->runner = NULL;
+    soon__rest_runner(pool, self);
     /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
     atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
     self->idle = true;

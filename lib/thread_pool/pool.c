@@ -66,10 +66,9 @@ static void stats(soon_executor *ex, soon_stats *out)
     out->idle = pool->n_idle;
     out->workers_started = pool->n_started;
     out->stolen = pool->n_stolen;
-    for (struct worker *w = pool->workers; w; w = w->next) {
-        out->idle += w->watching;
+    out->idle += pool->watcher != NULL;
+    for (struct worker *w = pool->workers; w; w = w->next)
         out->stolen += atomic_load(&w->stolen);
-    }
     out->memory += soon__backlog_memory(&pool->queue) + sizeof *pool +
                    pool->n_workers * sizeof(struct worker) + pool->init_arg_len;
     soon__lock_release(&pool->lock);

@@ -56,7 +56,6 @@ struct worker {
     /* See runner.c. Sync: pool->lock, and the worker may read at any time */
     size_t share;                    /* tasks of the share that it runs; 0 if they are too few */
     soon_ns share_began;             /* when */
-    bool watching;                   /* it naps, and then looks how the runner does */
     soon_ns watching_since, seen_at; /* first, and last, it has looked at the runner's begun */
     uint64_t seen_begun;             /* which was that */
     uint32_t ticket;                 /* pool->rouse was that */
@@ -79,7 +78,8 @@ struct pool {
     atomic_bool queued;  /* the queue is not empty */
     atomic_bool urgent;  /* it has a HIGH */
     atomic_bool helpers; /* new work needs somebody to see to it: some worker is idle or may be
-                            started, and none is searching; or the pool ends, and it was too late */
+                            started or called, and none is searching; or the pool ends, and it was
+                            too late */
     _Atomic int ending;  /* enum pool_end */
 
     /* Written by every push from outside. */
@@ -94,7 +94,7 @@ struct pool {
     struct worker *oldest, *newest;   /* workers whose deques may have what is older than the queue.
                                          Sync: lock */
     struct worker *runner;            /* or NULL: see runner.c. Sync: lock */
-    bool watched;                     /* somebody watches it. Sync: lock */
+    struct worker *watcher;           /* who naps, or NULL. Sync: lock */
     soon__futex rouse;                /* Sync: atomic: changes when the watcher is to look */
     unsigned n_workers;               /* threads. Sync: lock */
     unsigned n_staying;               /* of them, those not about to leave. Sync: lock */
@@ -170,8 +170,10 @@ void soon__judge_share(struct worker *self, size_t next);
  * watch any more, whatever the answer. */
 bool soon__leave_to_runner(struct worker *self);
 
-/* It is not any more, if it was. */
+/* It is not any more, if it was. So the watcher is to look; or need not, since the
+ * runner has run all. */
 void soon__end_runner(struct pool *pool, const struct worker *runner);
+void soon__rest_runner(struct pool *pool, const struct worker *runner);
 
 /* That has left it to the runner. Then it naps, and looks again. */
 void soon__start_watching(struct worker *self);
@@ -179,6 +181,9 @@ void soon__nap_watching(const struct worker *self);
 
 /* Ends the nap. */
 void soon__rouse_watcher(struct pool *pool);
+
+/* The same, to have it look for work, if nobody relies on it yet. Else false. */
+bool soon__call_watcher(struct pool *pool);
 
 /* ---- idle.c: all under the lock but wake(), wake_all() and park() ---- */
 

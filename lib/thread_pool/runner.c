@@ -30,8 +30,10 @@
  * nap ends by itself, whatever the runner does. And there is no runner without the
  * worker: it is none any more when it sleeps, waits or leaves.
  *
- * Who watches while nothing is run sleeps as all idle workers do: an idle pool does
- * not wake up.
+ * When the runner sleeps nobody relies on the watcher any more, though its nap goes
+ * on: what comes then wakes a worker, or the watcher. If there is a runner again before
+ * the nap ends the watcher watches that. Else it sleeps as all idle workers do: an idle
+ * pool does not wake up.
  */
 #include "thread_pool/pool.h"
 
@@ -58,6 +60,13 @@ static bool is_quick(uint64_t tasks, soon_ns took)
     return took < (soon_ns)tasks * SOON__QUICK_NS;
 }
 
+/* Who brings work relies on it to look at the end of its nap. */
+static void search_watching(struct worker *watcher)
+{
+    watcher->relays = true;
+    soon__start_searching(watcher);
+}
+
 /* ---- the runner ---- */
 
 void soon__end_runner(struct pool *pool, const struct worker *runner)
@@ -66,6 +75,24 @@ void soon__end_runner(struct pool *pool, const struct worker *runner)
         return;
     pool->runner = NULL;
     soon__rouse_watcher(pool);
+}
+
+void soon__rest_runner(struct pool *pool, const struct worker *runner)
+{
+    if (pool->runner != runner)
+        return;
+    pool->runner = NULL;
+    if (pool->watcher)
+        soon__stop_searching(pool->watcher);
+}
+
+static void begin_runner(struct worker *self)
+{
+    struct pool *pool = self->pool;
+
+    pool->runner = self;
+    if (pool->watcher && !pool->watcher->searching)
+        search_watching(pool->watcher);
 }
 
 void soon__judge_share(struct worker *self, size_t next)
@@ -79,7 +106,7 @@ void soon__judge_share(struct worker *self, size_t next)
     soon_ns now = soon__now();
     soon_ns took = now - self->share_began;
     if (n && !pool->runner && is_quick(n, took))
-        pool->runner = self;
+        begin_runner(self);
     else if (n && !is_quick(SLACK * n, took))
         soon__end_runner(pool, self);
     self->share_began = now;
@@ -100,11 +127,10 @@ bool soon__leave_to_runner(struct worker *self)
 {
     struct pool *pool = self->pool;
     struct worker *runner = pool->runner;
-    bool watched = self->watching;
+    bool watched = pool->watcher == self;
 
-    self->watching = false;
     if (watched)
-        pool->watched = false;
+        pool->watcher = NULL;
     if (!runner || runner == self)
         return false;
     soon_ns now = soon__now();
@@ -125,10 +151,10 @@ void soon__start_watching(struct worker *self)
 {
     struct pool *pool = self->pool;
 
-    self->watching = self->relays = pool->watched = true;
+    pool->watcher = self;
     /* relaxed: it changes under the lock. */
     self->ticket = atomic_load_explicit(&pool->rouse, memory_order_relaxed);
-    soon__start_searching(self);
+    search_watching(self);
 }
 
 void soon__nap_watching(const struct worker *self)
@@ -146,9 +172,18 @@ void soon__nap_watching(const struct worker *self)
 
 void soon__rouse_watcher(struct pool *pool)
 {
-    if (!pool->watched)
+    if (!pool->watcher)
         return;
     /* relaxed: it changes under the lock, under which the ticket was drawn. */
     atomic_fetch_add_explicit(&pool->rouse, 1, memory_order_relaxed);
     soon__futex_wake(&pool->rouse, 1);
+}
+
+bool soon__call_watcher(struct pool *pool)
+{
+    if (!pool->watcher || pool->watcher->searching)
+        return false;
+    search_watching(pool->watcher);
+    soon__rouse_watcher(pool);
+    return true;
 }

@@ -262,6 +262,7 @@ static enum found go_idle(struct worker *self, unsigned spun)
     if (!soon__has_work(pool))
         return SLEEP;
     soon__remove_idle(self);
+    self->relays = true; /* who brought it may have relied on the watcher */
     return LOOK_AGAIN;
 }
 
@@ -315,8 +316,8 @@ static enum found look(struct worker *self, unsigned spun, soon_future **out)
     bool relays = self->relays || spun;
     if (spun)
         pool->spinning = false;
-    soon__stop_searching(self);
     bool served = soon__leave_to_runner(self);
+    soon__stop_searching(self);
     /* A spare whose reason has woken up leaves what it was woken for, if
      * anything, to another. */
     bool surplus = soon__awake(pool) > pool->max_workers;
