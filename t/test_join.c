@@ -323,6 +323,86 @@ START_TEST(children_may_end_in_any_way)
     assert_figures(family.ex, 3 + SOON__PAYLOAD + 2, 3 + SOON__PAYLOAD + 2);
 }
 
+/* ---- what is told and counted ---- */
+
+static void note(soon_future *f, void *data)
+{
+    (void)f;
+    ++*(int *)data;
+}
+
+static int task_heeded_child(soon_call *call, const void *arg, size_t arg_len)
+{
+    const struct family *me = arg;
+    soon_future *f;
+    int value = 7, calls = 0;
+
+    (void)call;
+    (void)arg_len;
+    REQUIRE(soon_submit(me->ex, task_echo, &value, sizeof value, &f) == 0);
+    REQUIRE(soon_future_add_done_callback(f, note, &calls) == 0);
+    REQUIRE(soon_future_result(f, SOON_FOREVER, &value, sizeof value) == 0 && value == 7);
+    REQUIRE(calls == 1 && atomic_load(&f->refs) == 1);
+    soon_future_unref(f);
+    return 0;
+}
+
+START_TEST(a_child_with_a_callback_is_joined)
+{
+    struct family family = {.ex = one_worker()};
+    soon_future *f;
+
+    assert_ok(soon_submit(family.ex, task_heeded_child, &family, sizeof family, &f));
+    ck_assert_int_eq(soon_future_value(f, SOON_FOREVER, NULL, NULL), 0);
+    soon_future_unref(f);
+    assert_figures(family.ex, 2, 1);
+}
+
+enum { ALL_LENGTHS = SOON__PAYLOAD * (SOON__PAYLOAD + 1) / 2 };
+
+static int task_all_lengths(soon_call *call, const void *arg, size_t arg_len)
+{
+    const struct family *me = arg;
+    const unsigned char bytes[SOON__PAYLOAD] = {0};
+    unsigned char got[SOON__PAYLOAD];
+
+    (void)call;
+    (void)arg_len;
+    for (size_t len = 0; len <= SOON__PAYLOAD; len++) {
+        soon_future *f;
+        REQUIRE(soon_submit(me->ex, task_few_bytes, bytes, len, &f) == 0);
+        REQUIRE(soon_future_result(f, SOON_FOREVER, got, len) == 0);
+        soon_future_unref(f);
+    }
+    return 0;
+}
+
+static void assert_bytes(soon_executor *ex)
+{
+    soon_stats stats;
+
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.bytes_in, sizeof(struct family) + ALL_LENGTHS);
+    ck_assert_uint_eq(stats.bytes_out, ALL_LENGTHS);
+}
+
+/* The worker's own figures count, and those that it leaves. */
+START_TEST(bytes_are_counted_whatever_their_number)
+{
+    struct family family = {.ex = one_worker()};
+    soon_future *f;
+
+    assert_ok(soon_submit(family.ex, task_all_lengths, &family, sizeof family, &f));
+    ck_assert_int_eq(soon_future_value(f, SOON_FOREVER, NULL, NULL), 0);
+    soon_future_unref(f);
+    assert_bytes(family.ex);
+    assert_ok(soon_shutdown(family.ex, SOON_FOREVER, 0));
+    assert_bytes(family.ex);
+    assert_figures(family.ex, SOON__PAYLOAD + 2, SOON__PAYLOAD + 1);
+}
+
+/* ---- children that fork the process ---- */
+
 /* Returns in both processes, 1 in the child. */
 static int task_fork(soon_call *call, const void *arg, size_t arg_len)
 {
@@ -455,6 +535,8 @@ Suite *test_suite(void)
     tcase_add_test(children, a_reference_dropped_twice_is_found);
     tcase_add_test(children, the_last_reference_may_go_with_the_end);
     tcase_add_test(children, children_may_end_in_any_way);
+    tcase_add_test(children, a_child_with_a_callback_is_joined);
+    tcase_add_test(children, bytes_are_counted_whatever_their_number);
     tcase_add_test(children, a_child_that_forks_is_joined_in_both_processes);
 
     tcase_add_test(trees, each_branch_of_a_tree_runs_once_whoever_takes_it);
