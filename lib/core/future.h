@@ -45,6 +45,8 @@
  * done, an exchange by the only thread that may make it. That exchange clears
  * W and H and returns them: every sleeper and hook that got its bit in before
  * sees the completion, and one that comes later finds the phase done instead.
+ * Where it is known that there are none, it may be a compare-and-swap of both words
+ * that drops a reference besides (soon__finish_queued()).
  * Plain stores do for a task of which nobody has a reference any more but the
  * worker that runs it (transition.h).
  *

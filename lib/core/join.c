@@ -6,7 +6,7 @@
  * It takes the same steps as soon__run_in_place() and soon__settle(), with what is
  * known of such a task and such a thread: it has nothing but a function and a small
  * argument; it is counted in the thread's own shard, for which a drain waits with
- * the outer task (call->own says so); and its entry in the deque is taken out while
+ * the outer task (soon__self.forks says so); and its entry in the deque is taken out while
  * it is claimed (deque.h).
  *
  * Its reference, the queue's, is the thread's then, and goes in the same step in

@@ -35,8 +35,8 @@ enum { SOON__LENGTHS = 49 }; /* 0 to SOON__PAYLOAD */
  * step: the number of tasks with arguments, or results, of a length is as many
  * SUBMITTED, or FINISHED and RELEASED, and their bytes.
  *
- * So RELEASED comes before such a task is done. But only a drain goes by it, and waits
- * for the outer task; when that is released this one is done. */
+ * So RELEASED comes before such a task is done. That order matters only to a drain,
+ * which waits for the outer task, too; when that is released this one is done. */
 struct soon__tally {
     /* Sync: atomic, all three; a shard is written by its thread only. */
     _Alignas(64) _Atomic uint64_t figure[SOON__FIGURES];

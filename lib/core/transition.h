@@ -139,9 +139,9 @@ static inline bool soon__finish_queued(soon_future *f)
     /* relaxed: the swap below decides. */
     uint64_t both = atomic_load_explicit(&f->state_and_refs, memory_order_relaxed);
 
-    /* Who waits, or has a callback, has a bit in the word. Until then that, the other
-     * references and a wish that the task should stop are all that others can change.
-     * release: as soon__swap_to_done(), and as soon__future_drop(); acquire: as there. */
+    /* Who waits or has a callback has set a bit, and so has who wants it to stop. If
+     * anybody does now, or takes or drops a reference, the swap fails.
+     * acq_rel: as in soon__swap_to_done(), and as in soon__future_drop(). */
     if ((uint16_t)both == (SOON_RUNNING | SOON__CALL) && both >> 32 > 1 &&
         atomic_compare_exchange_strong_explicit(&f->state_and_refs, &both, both - step,
                                                 memory_order_acq_rel, memory_order_relaxed))
