@@ -15,14 +15,15 @@
  * memory for its result as well. */
 static int task_fork(soon_call *call, const void *arg, size_t arg_len)
 {
-    char *value = soon_return_buffer(call, arg_len);
+    char *value = soon_return_buffer(call, arg_len), name[16];
 
     REQUIRE(value);
     memcpy(value, arg, arg_len);
-    if (fork() == 0) {
-        prctl(PR_SET_NAME, "forked"); /* it is no worker, and dies a little later */
+    prctl(PR_GET_NAME, name);
+    prctl(PR_SET_NAME, "forked"); /* from its first moment: it is no worker, and dies later */
+    if (fork() == 0)
         task_for_ever(NULL, NULL, 0);
-    }
+    prctl(PR_SET_NAME, name);
     return 0;
 }
 
