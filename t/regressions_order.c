@@ -114,6 +114,49 @@ static int task_rings_and_awaits(soon_call *call, const void *arg, size_t arg_le
     return soon_future_wait(a.promise, SOON_FOREVER);
 }
 
+struct urge {
+    soon_executor *ex;
+    struct order_log *log;
+    int value;
+};
+
+enum { URGENT = 400 }; /* some times as many as go before a NORMAL one */
+
+static int task_urges(soon_call *call, const void *arg, size_t arg_len)
+{
+    const soon_task urgent = {.fn = task_nothing, .priority = SOON_PRIORITY_HIGH};
+    struct urge urge;
+
+    (void)call;
+    REQUIRE(arg_len == sizeof urge);
+    memcpy(&urge, arg, sizeof urge);
+    order_log_add(urge.log, urge.value);
+    for (int i = 0; urge.value == 0 && i < URGENT; i++)
+        REQUIRE(soon_submit_task(urge.ex, &urgent, NULL) == 0);
+    return 0;
+}
+
+/* Nor do those of a higher priority, which let one by now and then. */
+START_TEST(urgent_ones_do_not_change_the_order_of_the_rest)
+{
+    struct order_log *log = shared_new(sizeof *log);
+    struct hold one = hold_make();
+    soon_executor *ex = regress_pool(1);
+    struct urge urge = {.ex = ex, .log = log};
+
+    assert_ok(soon_submit(ex, task_hold, &one, sizeof one, NULL));
+    bell_await(one.started, 1);
+    for (urge.value = 0; urge.value < STEPS; urge.value++)
+        assert_ok(soon_submit(ex, task_urges, &urge, sizeof urge, NULL));
+    gate_open(one.release);
+    await_entries(log, STEPS);
+    regress_end(ex);
+    assert_in_order(log, STEPS, -1);
+    hold_free(&one);
+    shared_free(log, sizeof *log);
+}
+END_TEST
+
 /* A task that sleeps in a wait has taken those behind it along. */
 START_TEST(what_a_sleeping_worker_took_goes_before_the_queue)
 {
@@ -293,6 +336,7 @@ void add_order_regressions(Suite *suite)
     TCase *tc = test_case(suite, "order");
 
     tcase_add_loop_test(tc, one_held_up_does_not_change_the_order_of_the_rest, 0, 10);
+    tcase_add_test(tc, urgent_ones_do_not_change_the_order_of_the_rest);
     tcase_add_test(tc, what_a_sleeping_worker_took_goes_before_the_queue);
     tcase_add_loop_test(tc, children_begin_in_the_order_their_parent_submitted_them, 0, 4);
     tcase_add_loop_test(tc, old_tasks_that_were_run_in_place_are_not_looked_for, 1, 4);

@@ -178,6 +178,16 @@ size_t soon__backlog_take(struct soon__backlog *b, struct soon__inbox *inbox, so
     return n;
 }
 
+bool soon__backlog_is_normal_due(const struct soon__backlog *b)
+{
+    return b->passed_over[NORMAL] >= AGE;
+}
+
+void soon__backlog_pass_turn(struct soon__backlog *b)
+{
+    b->passed_over[NORMAL] = 0;
+}
+
 /* ---- the rest ---- */
 
 /* Pushes again what is pending, in place: a block that is being read is the

@@ -46,6 +46,11 @@ void soon__backlog_fetch(struct soon__backlog *b, struct soon__inbox *inbox);
 size_t soon__backlog_take(struct soon__backlog *b, struct soon__inbox *inbox, soon_future **out,
                           size_t max);
 
+/* Is a NORMAL one due, though there is a HIGH? Who has an older one elsewhere takes
+ * that instead, and says so. */
+bool soon__backlog_is_normal_due(const struct soon__backlog *b);
+void soon__backlog_pass_turn(struct soon__backlog *b);
+
 /* How many there are, without the inbox. */
 static inline size_t soon__backlog_count(const struct soon__backlog *b)
 {

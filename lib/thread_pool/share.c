@@ -10,6 +10,9 @@
  * tasks of the same submitter go to the queue. Workers that have such tasks are
  * in a list, the oldest first.
  *
+ * A HIGH goes before all of that. When it is a NORMAL one's turn although there is a
+ * HIGH, that is the oldest one's, too.
+ *
  * Who looks for work takes the oldest task of all, out of another's share if it
  * is there, and one at a time: so the tasks of one submitter begin in the order
  * submitted, though the holder of a share is held up.
@@ -97,9 +100,13 @@ static soon_future *take_older(struct pool *pool)
 
 soon_future *soon__take_outside(struct worker *self)
 {
+    struct pool *pool = self->pool;
     /* relaxed: written under the lock. */
-    bool urgent = atomic_load_explicit(&self->pool->urgent, memory_order_relaxed);
-    soon_future *f = urgent ? NULL : take_older(self->pool);
+    bool urgent = atomic_load_explicit(&pool->urgent, memory_order_relaxed);
+    bool due = !urgent || soon__backlog_is_normal_due(&pool->queue);
+    soon_future *f = due ? take_older(pool) : NULL;
 
+    if (f && urgent)
+        soon__backlog_pass_turn(&pool->queue);
     return f ? f : take_queued(self);
 }
