@@ -321,6 +321,14 @@ static long switches(void)
 
 enum { NAPS = 10 }; /* in 20 ms; there would be at least twice as many */
 
+static bool is_watched(void)
+{
+    soon__lock_acquire(&the.pool->lock);
+    bool watched = the.pool->watcher;
+    soon__lock_release(&the.pool->lock);
+    return watched;
+}
+
 /* Nobody watches when there is nothing to do. */
 static void scene_idle(unsigned workers)
 {
@@ -332,11 +340,9 @@ static void scene_idle(unsigned workers)
     do {
         sleep_ns(SOON_MS(1));
         soon_executor_stats(ex, &stats);
-    } while (stats.pending || stats.running);
-    sleep_ns(SOON_MS(5)); /* longer than a nap */
+    } while (stats.pending || stats.idle < stats.workers || is_watched());
     soon__lock_acquire(&the.pool->lock);
     ck_assert_ptr_null(the.pool->runner);
-    ck_assert_ptr_null(the.pool->watcher);
     soon__lock_release(&the.pool->lock);
     long before = switches();
     sleep_ns(SOON_MS(20));
