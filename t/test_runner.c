@@ -235,6 +235,48 @@ START_TEST(what_jumps_a_share_does_not_make_it_quick)
 }
 END_TEST
 
+static unsigned paused, runs_in_pause; /* tasks that have seen that. Sync: pool->lock */
+
+static int task_sees_pause(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg, (void)arg_len;
+    soon__lock_acquire(&the.pool->lock);
+    bool pause = soon__now() < the.pool->no_runner_until;
+    paused += pause;
+    runs_in_pause += pause && the.pool->runner;
+    soon__lock_release(&the.pool->lock);
+    return 0;
+}
+
+static int task_very_long(soon_call *call, const void *arg, size_t arg_len)
+{
+    sleep_ns(SOON_MS(10)); /* the pause is some times as long */
+    return task_sees_runner(call, arg, arg_len);
+}
+
+/* A runner has come to a long one. */
+static void scene_pause(unsigned workers)
+{
+    soon_executor *ex = scene_begin(workers);
+
+    submit_quick(ex);
+    assert_ok(soon_submit(ex, task_very_long, NULL, 0, NULL));
+    for (size_t i = 1; i < scaled(QUICK) / 2; i++)
+        assert_ok(soon_submit(ex, task_sees_pause, NULL, 0, NULL));
+    gate_open(the.hold.release);
+    scene_end(ex);
+}
+
+START_TEST(a_runner_that_met_a_long_one_is_not_replaced_at_once)
+{
+    paused = runs_in_pause = 0;
+    repeat(scene_pause, 1);
+    if (!running_on_valgrind())
+        ck_assert_uint_gt(paused, 0);
+    ck_assert_uint_eq(runs_in_pause, 0);
+}
+END_TEST
+
 /* ---- other work ---- */
 
 struct fork {
@@ -407,6 +449,7 @@ Suite *test_suite(void)
     tcase_add_test(tc, all_workers_join_in_when_tasks_take_long);
     tcase_add_loop_test(tc, a_runner_that_waits_is_none, 1, WORKERS + 1);
     tcase_add_test(tc, what_jumps_a_share_does_not_make_it_quick);
+    tcase_add_test(tc, a_runner_that_met_a_long_one_is_not_replaced_at_once);
     tcase_add_test(tc, a_runner_keeps_no_thief_from_others);
     tcase_add_test(tc, a_shutdown_finds_runner_and_watcher);
     tcase_add_test(tc, nobody_relies_on_a_nap_without_a_runner);

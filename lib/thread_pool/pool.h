@@ -95,6 +95,7 @@ struct pool {
                                          Sync: lock */
     struct worker *runner;            /* or NULL: see runner.c. Sync: lock */
     struct worker *watcher;           /* who naps, or NULL. Sync: lock */
+    soon_ns no_runner_until;          /* Sync: lock */
     soon__futex rouse;                /* Sync: atomic: changes when the watcher is to look */
     unsigned n_workers;               /* threads. Sync: lock */
     unsigned n_staying;               /* of them, those not about to leave. Sync: lock */

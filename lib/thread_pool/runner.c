@@ -20,6 +20,10 @@
  * have. From then on everybody joins in again, as if nothing had been. So what is
  * behind a task that takes long, or for ever, may begin late by a nap.
  *
+ * Where quick tasks are mixed with long ones, a runner is soon at a long one again, and
+ * meanwhile nobody runs the quick ones. So when a share has shown that, there is none for
+ * PAUSE times as long as the share took.
+ *
  * Each nap takes a CPU from somebody when it ends. It is NAP_NS long, or a SHARE of
  * the time that there was nothing else to do but watch, up to NAP_MAX_NS.
  *
@@ -53,7 +57,7 @@
 #define SOON__QUICK_TASKS 16 /* of a share, to judge by */
 #endif
 
-enum { SLACK = 2, NAP_NS = 200000, NAP_MAX_NS = 1000000, SHARE = 16 };
+enum { SLACK = 2, NAP_NS = 200000, NAP_MAX_NS = 1000000, SHARE = 16, PAUSE = 4 };
 
 static bool is_quick(uint64_t tasks, soon_ns took)
 {
@@ -105,10 +109,12 @@ void soon__judge_share(struct worker *self, size_t next)
         return;
     soon_ns now = soon__now();
     soon_ns took = now - self->share_began;
-    if (n && !pool->runner && is_quick(n, took))
+    if (n && !pool->runner && is_quick(n, took) && now >= pool->no_runner_until) {
         begin_runner(self);
-    else if (n && !is_quick(SLACK * n, took))
+    } else if (n && pool->runner == self && !is_quick(SLACK * n, took)) {
+        pool->no_runner_until = now + PAUSE * took;
         soon__end_runner(pool, self);
+    }
     self->share_began = now;
 }
 
