@@ -406,6 +406,7 @@ static bool naps_in_vain(const struct pool *pool)
 {
     const struct worker *watcher = pool->watcher;
 
+    ck_assert(!pool->runner || !pool->runner->idle); /* who sleeps is no runner */
     if (!watcher || pool->runner)
         return false;
     ck_assert(!watcher->searching || atomic_load(&pool->rouse) != watcher->ticket);
