@@ -54,8 +54,9 @@ struct worker {
     _Atomic uint64_t stolen, begun; /* tasks. Sync: atomic; the worker writes */
 
     /* See runner.c. Sync: pool->lock, and the worker may read at any time */
-    size_t share;                    /* tasks of the share that it runs; 0 if they are too few */
-    soon_ns share_began;             /* when */
+    bool has_share;                  /* it runs one that is large enough to judge by */
+    uint64_t share_from;             /* begun was that when it took it */
+    soon_ns share_began;             /* and the time */
     soon_ns watching_since, seen_at; /* first, and last, it has looked at the runner's begun */
     uint64_t seen_begun;             /* which was that */
     uint32_t ticket;                 /* pool->rouse was that */

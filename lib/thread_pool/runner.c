@@ -21,8 +21,8 @@
  * behind a task that takes long, or for ever, may begin late by a nap.
  *
  * Where quick tasks are mixed with long ones, a runner is soon at a long one again, and
- * meanwhile nobody runs the quick ones. So when a share has shown that, there is none for
- * PAUSE times as long as the share took.
+ * meanwhile nobody runs the quick ones. So when one was found slow there is none for
+ * PAUSE times as long as that took.
  *
  * Each nap takes a CPU from somebody when it ends. It is NAP_NS long, or a SHARE of
  * the time that there was nothing else to do but watch, up to NAP_MAX_NS.
@@ -99,22 +99,32 @@ static void begin_runner(struct worker *self)
         search_watching(pool->watcher);
 }
 
+/* It has not been quick for so long. */
+static void depose(struct pool *pool, const struct worker *runner, soon_ns now, soon_ns took)
+{
+    pool->no_runner_until = now + PAUSE * took;
+    soon__end_runner(pool, runner);
+}
+
 void soon__judge_share(struct worker *self, size_t next)
 {
     struct pool *pool = self->pool;
-    size_t n = self->share;
+    /* relaxed: its own. */
+    uint64_t begun = atomic_load_explicit(&self->begun, memory_order_relaxed);
+    uint64_t n = begun - self->share_from; /* others may have taken some */
+    bool judge = self->has_share;
 
-    self->share = next >= SOON__QUICK_TASKS ? next : 0;
-    if (!n && !self->share)
+    self->has_share = next >= SOON__QUICK_TASKS;
+    if (!judge && !self->has_share)
         return;
     soon_ns now = soon__now();
     soon_ns took = now - self->share_began;
-    if (n && !pool->runner && is_quick(n, took) && now >= pool->no_runner_until) {
+    if (judge && pool->runner == self && !is_quick(SLACK * n, took))
+        depose(pool, self, now, took);
+    else if (judge && !pool->runner && n >= SOON__QUICK_TASKS && is_quick(n, took) &&
+             now >= pool->no_runner_until)
         begin_runner(self);
-    } else if (n && pool->runner == self && !is_quick(SLACK * n, took)) {
-        pool->no_runner_until = now + PAUSE * took;
-        soon__end_runner(pool, self);
-    }
+    self->share_from = begun;
     self->share_began = now;
 }
 
@@ -143,7 +153,7 @@ bool soon__leave_to_runner(struct worker *self)
     /* relaxed: a figure, of about now. */
     uint64_t begun = atomic_load_explicit(&runner->begun, memory_order_relaxed);
     if (watched && !keeps_pace(self, begun, now)) {
-        soon__end_runner(pool, runner);
+        depose(pool, runner, now, now - self->seen_at);
         return false;
     }
     if (!watched)
