@@ -108,9 +108,8 @@ static inline void soon__call_end(const soon_call *call)
     soon__self.forks = outer && outer->own ? soon__self.fork_deque : NULL;
 }
 
-/* Runs the function of f, which has been claimed, and leaves in f what came of it,
- * for nobody to see yet. */
-static inline int soon__call_run(soon_call *call, soon_future *f, soon_executor *own)
+/* Runs the function of f, which has been claimed; what came of it is in the call. */
+static inline int soon__call_function(soon_call *call, soon_future *f, soon_executor *own)
 {
     size_t len;
     const void *arg = soon__future_arg(f, &len);
@@ -119,6 +118,14 @@ static inline int soon__call_run(soon_call *call, soon_future *f, soon_executor 
     soon__call_begin(call);
     int code = f->fn(call, arg, len);
     soon__call_end(call);
+    return code;
+}
+
+/* The same, and leaves it in f, for nobody to see yet. */
+static inline int soon__call_run(soon_call *call, soon_future *f, soon_executor *own)
+{
+    int code = soon__call_function(call, f, own);
+
     soon__call_deliver(call, code);
     return code;
 }

@@ -85,23 +85,49 @@ void soon_future_run_claimed(soon_future *f)
         return;
     }
     int code = soon__call_run(&call, f, soon__own_executor(f));
-    if (!soon__settle_plain(f, code, false))
+    if (!soon__settle_plain(f, code))
         soon__settle_call(f, code);
 }
 
+static __attribute__((noinline)) void run_any_and_drop(soon_future *f)
+{
+    soon_future_run_claimed(f);
+    soon_future_unref(f);
+}
+
+static __attribute__((noinline)) void settle_and_drop(soon_future *f, soon_call *call, int code)
+{
+    soon__call_deliver(call, code);
+    soon__settle_call(f, code);
+    soon_future_unref(f);
+}
+
+/* Most have nothing but their function and a small argument, and are run by a worker of
+ * their executor that has a deque. Then these are the steps of soon__settle(), in its
+ * order; but of a task that nobody else will ever see again none has to be taken. */
 void soon__run_and_drop(soon_future *f)
 {
     soon_call call;
 
-    if (f->flags & (SOON__TIMED | SOON__BATCH)) {
-        run_special(f);
-    } else {
-        int code = soon__call_run(&call, f, soon__own_executor(f));
-        if (soon__settle_plain(f, code, true))
-            return;
-        soon__settle_call(f, code);
+    if (f->flags || !f->executor || !soon__own_tally(f->executor) || !soon__self.deque) {
+        run_any_and_drop(f);
+        return;
     }
-    soon_future_unref(f);
+    int code = soon__call_function(&call, f, f->executor);
+    struct soon__tally *mine = soon__self.tally; /* none in a child that the task forked */
+    if ((unsigned)code | call.odd || !mine) {
+        settle_and_drop(f, &call, code);
+        return;
+    }
+    f->value_len = (uint8_t)call.len;
+    soon__count_end(mine, 0, call.len);
+    if (soon__is_unseen(f))
+        soon__future_drop(f, 1);
+    else
+        soon__finish_queued(f);
+    soon__release_own(mine);
+    if (soon__self.due)
+        soon__run_callbacks();
 }
 
 bool soon_future_claim(soon_future *f)

@@ -174,23 +174,19 @@ static inline void soon__count_end(struct soon__tally *mine, int code, size_t by
     }
 }
 
-/* soon__publish_queued(f, SOON_FINISHED), and drops that reference. */
-static inline void soon__publish_and_drop(soon_future *f)
+/* Nobody has a reference but the caller, nor a callback: nobody will ever see that the
+ * call of f is over. */
+static inline bool soon__is_unseen(const soon_future *f)
 {
-    if (!soon__is_alone(f)) {
-        soon__finish_queued(f);
-        return;
-    }
-    soon__publish_queued(f, SOON_FINISHED);
-    soon__future_drop(f, 1);
+    /* relaxed: see soon__is_alone(). */
+    return soon__is_alone(f) &&
+           !(atomic_load_explicit(&f->state, memory_order_relaxed) & SOON__HEEDED);
 }
 
 /* soon__settle() for most calls, which are in a worker of the executor and have
  * nothing but a function and a small argument: the same steps, in its order. The
- * caller has the queue's reference, which is dropped if drop says so. False: it is to
- * be called, and nothing is dropped. */
-static inline __attribute__((always_inline)) bool soon__settle_plain(soon_future *f, int code,
-                                                                     bool drop)
+ * caller has the queue's reference. False: it is to be called. */
+static inline bool soon__settle_plain(soon_future *f, int code)
 {
     soon_executor *ex = f->executor;
     /* In a child that the task forked there is none. */
@@ -202,10 +198,7 @@ static inline __attribute__((always_inline)) bool soon__settle_plain(soon_future
     if (!code)
         soon__future_value(f, &len);
     soon__count_end(mine, code, len);
-    if (drop)
-        soon__publish_and_drop(f);
-    else
-        soon__publish_queued(f, SOON_FINISHED);
+    soon__publish_queued(f, SOON_FINISHED);
     if (soon__self.deque || soon__in_task_of(ex))
         soon__release_own(mine);
     else
