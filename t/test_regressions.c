@@ -177,6 +177,53 @@ static int finalizer_submits(soon_call *call, const void *arg, size_t arg_len)
     return 0;
 }
 
+static int task_forks_and_forgets(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_future *f;
+
+    (void)call, (void)arg, (void)arg_len;
+    REQUIRE(soon_submit(last_wish.ex, task_ring, NULL, 0, &f) == 0);
+    soon_future_unref(f);
+    return 0;
+}
+
+static void wait_for(soon_fn *fn)
+{
+    soon_future *f;
+
+    REQUIRE(soon_submit(last_wish.ex, fn, NULL, 0, &f) == 0);
+    REQUIRE(soon_future_wait(f, SOON_FOREVER) == 0);
+    soon_future_unref(f);
+}
+
+enum { WISHES = 20 };
+
+/* Most likely it runs both itself, and has memory for a future when the second forks. */
+static int finalizer_waits(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg, (void)arg_len;
+    if (atomic_fetch_add(&last_wish.finalizers, 1) < WISHES) {
+        wait_for(task_nothing);
+        wait_for(task_forks_and_forgets);
+    }
+    return 0;
+}
+
+START_TEST(what_a_finalizer_has_forked_is_run)
+{
+    last_wish.bell = bell_make();
+    assert_ok(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 1,
+                                                               .idle_timeout = SOON_MS(1),
+                                                               .finalizer = finalizer_waits},
+                                   &last_wish.ex));
+    run_nothing(last_wish.ex);
+    for (int i = 0; i < WISHES; i++)
+        ck_assert(bell_rings_within(last_wish.bell, ENOUGH));
+    regress_end(last_wish.ex);
+    bell_free(last_wish.bell);
+}
+END_TEST
+
 START_TEST(what_a_finalizer_submits_is_run)
 {
     last_wish.bell = bell_make();
@@ -257,6 +304,7 @@ Suite *test_suite(void)
     tcase_add_test(tc, min_workers_stay_however_long_another_takes_to_leave);
     tcase_add_test(tc, a_spare_that_leaves_takes_nobody_with_it);
     tcase_add_test(tc, what_a_finalizer_submits_is_run);
+    tcase_add_test(tc, what_a_finalizer_has_forked_is_run);
     tcase_add_test(tc, a_worker_with_the_smallest_stack_can_park);
     tcase_add_test(tc, a_shutdown_of_another_pool_is_a_wait_like_others);
     add_order_regressions(suite);

@@ -269,6 +269,9 @@ static inline soon_future *soon__deque_unearth(struct soon__deque *d)
  * soon__tell_released() before it sleeps for want of work. */
 void soon__deque_adopt(struct soon__deque *d);
 
+/* No fork goes there any more: its owner will not look again. */
+void soon__deque_retire(void);
+
 /* The tasks that the calling thread has run are done: see soon__release_own(). */
 void soon__tell_released(soon_executor *ex);
 

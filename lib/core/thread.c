@@ -36,6 +36,11 @@ void soon__deque_adopt(struct soon__deque *d)
     soon__self.fork_deque = soon__self.tally && d->executor->core->forks ? d : NULL;
 }
 
+void soon__deque_retire(void)
+{
+    soon__self.fork_deque = NULL;
+}
+
 uintptr_t soon__find_stack(void)
 {
     uintptr_t low = soon__thread_stack_low();

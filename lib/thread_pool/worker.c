@@ -163,6 +163,7 @@ static void *worker_main(void *arg)
     if (initialize(self)) {
         while (work(self))
             ;
+        soon__deque_retire();
         if (atomic_load(&pool->ending) != POOL_OPEN)
             soon_executor_drain(&pool->ex, SOON_FOREVER);
         if (pool->finalizer)
