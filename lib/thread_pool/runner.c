@@ -44,10 +44,15 @@
 #include "os/clock.h"
 #include "os/patience.h"
 
-/* ns for a task, all told */
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+
+/* ns for a task, all told. More where all take longer, so that there are runners, too. */
 #ifndef SOON__QUICK_NS
-#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
-#define SOON__QUICK_NS 20000 /* so that there are runners, too */
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__ || \
+    __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SOON__QUICK_NS 20000
 #else
 #define SOON__QUICK_NS 250
 #endif
