@@ -2,6 +2,7 @@
 
 # Bottom up: what is below knows nothing of what is above.
 soon_sources = \
+	lib/os/barrier.c \
 	lib/os/barrier.h \
 	lib/os/clock.c \
 	lib/os/clock.h \

@@ -13,6 +13,7 @@ t_programs = \
 	t/test_future_cache \
 	t/test_join \
 	t/test_runner \
+	t/test_barrier \
 	t/test_patience \
 	t/test_backlog \
 	t/test_result \
@@ -138,6 +139,11 @@ t_test_runner_SOURCES = t/test_runner.c
 t_test_runner_CPPFLAGS = $(t_cppflags)
 t_test_runner_CFLAGS = $(t_cflags)
 t_test_runner_LDADD = $(t_ldadd)
+
+t_test_barrier_SOURCES = t/test_barrier.c
+t_test_barrier_CPPFLAGS = $(t_cppflags)
+t_test_barrier_CFLAGS = $(t_cflags)
+t_test_barrier_LDADD = $(t_ldadd)
 
 t_test_result_SOURCES = t/test_result.c
 t_test_result_CPPFLAGS = $(t_cppflags)

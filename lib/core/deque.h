@@ -42,8 +42,28 @@
  * only after it has read top > t, and then the thief's compare-and-swap from t
  * fails.
  *
- * That push's store to bottom is seq_cst, and not only a release, is for the
- * argument in schedule.c: who pushes then looks for sleepers.
+ * Who pushes then looks for sleepers, and who goes to sleep then looks for tasks: see
+ * schedule.c. For that the push's store to bottom has to be seq_cst, and not only a
+ * release, which is the most expensive thing about it. An owner that pushes a lot is
+ * swift, and leaves it to those who go to sleep (Dice, Huang and Yang, "Asymmetric
+ * Dekker Synchronization", 2001): they first put a barrier into every thread of the
+ * process, which is expensive, and not needed often.
+ *
+ * n_swift says how many owners are. Who goes to sleep makes it known, wanted, and then
+ * reads n_swift, both seq_cst.
+ *
+ *   It reads that there are some: after the barrier it sees what they pushed before it,
+ *   and they read wanted after it, and see that.
+ *   It reads none, before the owner says, seq_cst, that it is one: wanted comes before
+ *   that in the order of all that is seq_cst, and so the owner's reads of wanted after
+ *   it, which those of a swift owner are, see it.
+ *   It reads none, after the owner has said that it is one no more: that has published
+ *   what it had pushed.
+ *
+ * So it is whoever looks for tasks that has to see to it, whatever it has made known
+ * before: an end of the pool, too, which the owner may not read until it is too late.
+ * An owner that sees that it is wanted is swift no more: so barriers are as rare as
+ * SWIFT_AFTER pushes, however often others sleep.
  */
 #ifndef SOON_CORE_DEQUE_H
 #define SOON_CORE_DEQUE_H
@@ -61,12 +81,19 @@
 _Static_assert((SOON__DEQUE_SIZE & (SOON__DEQUE_SIZE - 1)) == 0, "not a power of two");
 enum { SOON__DEQUE_MASK = SOON__DEQUE_SIZE - 1 };
 
+#ifndef SOON__SWIFT_AFTER
+#define SOON__SWIFT_AFTER 512 /* pushes, which take as long as some barriers */
+#endif
+
 struct soon__deque {
     _Alignas(64) _Atomic int64_t top;            /* Sync: atomic */
     _Alignas(64) _Atomic int64_t bottom;         /* Sync: atomic; the owner writes */
     atomic_bool taking;                          /* the owner may hold a task that is neither
                                                     queued nor claimed. Sync: atomic; it writes */
     unsigned n_dead;                             /* noted below, but perhaps stolen since. Sync:
+                                                    owner-only */
+    bool swift;                                  /* see above. Sync: owner-only */
+    unsigned n_pushed;                           /* since it was, or could not be. Sync:
                                                     owner-only */
     bool overflowed;                             /* it was full: until it is empty it takes nothing.
                                                     Sync: owner-only */
@@ -77,10 +104,58 @@ struct soon__deque {
     const atomic_bool *wanted;                   /* somebody has to see to what is pushed. Sync:
                                                     const; what it points at: atomic */
     void (*attend)(soon_executor *ex);           /* sees to it. Sync: const */
+    _Atomic unsigned *n_swift;                   /* owners of the pool that are. Sync: const; what
+                                                    it points at: atomic */
     soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
     int64_t dead[SOON__DEQUE_SIZE]; /* index + 1 of a dead entry in that slot; of another
                                        lap's, or 0: it is not. Sync: owner-only */
 };
+
+/* Owner. From here on its pushes are swift, if that can be had. */
+static inline void soon__deque_quicken(struct soon__deque *d)
+{
+    d->n_pushed = 0;
+    if (!soon__has_barrier_everywhere())
+        return;
+    d->swift = true;
+    /* seq_cst: see above. */
+    atomic_fetch_add_explicit(d->n_swift, 1, memory_order_seq_cst);
+}
+
+/* Owner. They are no more, and those that were can be seen. */
+static inline void soon__deque_slow_down(struct soon__deque *d)
+{
+    if (!d->swift)
+        return;
+    d->swift = false;
+    /* release: pairs with the load in soon__deque_catch_up(). */
+    atomic_fetch_sub_explicit(d->n_swift, 1, memory_order_release);
+}
+
+/* Whoever has made known that owners are wanted, and looks for what they have pushed:
+ * it will see that, or they see that they are wanted. */
+static inline void soon__deque_catch_up(const _Atomic unsigned *n_swift)
+{
+    /* seq_cst: see above. */
+    if (atomic_load_explicit(n_swift, memory_order_seq_cst))
+        soon__barrier_everywhere();
+}
+
+/* Owner. After the slots before it have been filled. */
+static inline void soon__deque_publish(struct soon__deque *d, int64_t bottom)
+{
+    /* seq_cst: publishes the slots to the load of bottom in steal, and see above. */
+    atomic_store_explicit(&d->bottom, bottom, memory_order_seq_cst);
+    if (++d->n_pushed == SOON__SWIFT_AFTER)
+        soon__deque_quicken(d);
+}
+
+static inline void soon__deque_publish_swiftly(struct soon__deque *d, int64_t bottom)
+{
+    /* release: publishes the slots to the load of bottom in steal. */
+    atomic_store_explicit(&d->bottom, bottom, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst); /* as soon__barrier_everywhere() wants it */
+}
 
 /* Owner. False when full. */
 static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
@@ -94,14 +169,16 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
         return false;
     /* relaxed: published by bottom. */
     atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f, memory_order_relaxed);
-    /* seq_cst: publishes the slot to the load of bottom in steal, and see the
-     * last paragraph above. */
-    atomic_store_explicit(&d->bottom, b + 1, memory_order_seq_cst);
+    if (d->swift)
+        soon__deque_publish_swiftly(d, b + 1);
+    else
+        soon__deque_publish(d, b + 1);
     return true;
 }
 
 /* Owner. A task that its task has submitted. False when full, or until what was in it
- * then has gone, which keeps such tasks in order. After it soon__deque_is_wanted(). */
+ * then has gone, which keeps such tasks in order. After it: if soon__deque_is_wanted(),
+ * soon__deque_attend(). */
 static inline bool soon__deque_offer(struct soon__deque *d, soon_future *f)
 {
     if (!d->overflowed && soon__deque_push(d, f))
@@ -110,11 +187,17 @@ static inline bool soon__deque_offer(struct soon__deque *d, soon_future *f)
     return false;
 }
 
-/* Is d->attend() to see to what has been pushed? */
+/* Has somebody to see to what has been pushed? */
 static inline bool soon__deque_is_wanted(const struct soon__deque *d)
 {
-    /* seq_cst: see the last paragraph above. */
+    /* seq_cst: see above. */
     return atomic_load_explicit(d->wanted, memory_order_seq_cst);
+}
+
+static inline void soon__deque_attend(struct soon__deque *d)
+{
+    soon__deque_slow_down(d);
+    d->attend(d->executor);
 }
 
 /* Owner of an empty deque: n at once, at most SIZE, with one store. */
@@ -127,7 +210,7 @@ static inline void soon__deque_push_many(struct soon__deque *d, soon_future *con
         /* relaxed: published by bottom. That it is empty was seen by a load of
          * top, so that no thief will take what was in the slot. */
         atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f[i], memory_order_relaxed);
-    /* seq_cst: as in soon__deque_push(). */
+    /* seq_cst: as in soon__deque_publish(). */
     atomic_store_explicit(&d->bottom, b, memory_order_seq_cst);
 }
 
@@ -264,7 +347,7 @@ static inline soon_future *soon__deque_unearth(struct soon__deque *d)
 
 /* What the calling thread's tasks submit to the executor that it is a worker of
  * lies here: a wait for the youngest takes it back. Until soon_worker_leave(). The
- * backend has set wanted and attend before, since a fork puts there what it would be
+ * backend has set wanted, attend and n_swift before, since a fork puts there what it would be
  * given, if it has nothing but a function and a small argument. Who has a deque calls
  * soon__tell_released() before it sleeps for want of work. */
 void soon__deque_adopt(struct soon__deque *d);

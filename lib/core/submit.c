@@ -450,7 +450,7 @@ static __attribute__((noinline, cold)) int fork_elsewhere(soon_executor *ex, soo
 
 static __attribute__((noinline)) int attend(struct soon__deque *own)
 {
-    own->attend(own->executor);
+    soon__deque_attend(own);
     return 0;
 }
 

@@ -15,14 +15,16 @@
 
 void soon__count_helpers(struct pool *pool)
 {
-    bool helpers = !pool->n_searching &&
-                   (pool->n_idle || pool->watcher || soon__awake(pool) < pool->max_workers);
-
-    helpers |= atomic_load(&pool->ending) >= POOL_CANCELLING;
-
+    bool ends = atomic_load(&pool->ending) >= POOL_CANCELLING;
+    bool helpers = ends || (!pool->n_searching && (pool->n_idle || pool->watcher ||
+                                                   soon__awake(pool) < pool->max_workers));
     /* seq_cst: see the head of schedule.c. */
-    if (atomic_load(&pool->helpers) != helpers)
+    bool before = atomic_load(&pool->helpers);
+
+    if (before != helpers)
         atomic_store(&pool->helpers, helpers);
+    if (ends || (helpers && !before))
+        soon__deque_catch_up(&pool->n_swift);
 }
 
 void soon__stop_searching(struct worker *self)

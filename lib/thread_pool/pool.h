@@ -83,6 +83,9 @@ struct pool {
                             too late */
     _Atomic int ending;  /* enum pool_end */
 
+    /* Workers that do without barriers: see core/deque.h. Sync: atomic, written by these */
+    _Atomic unsigned n_swift;
+
     /* Written by every push from outside. */
     struct soon__inbox inbox; /* newer than the queue. Sync: its own */
 

@@ -33,7 +33,9 @@
  *   wakes somebody, or the parker goes on looking. The same goes for a worker
  *   that stops searching, that leaves, or that sleeps in a wait: after each of
  *   these helpers is stored, then somebody looks. And for an end that cancels:
- *   helpers is stored, then soon__flush() empties inbox and deques.
+ *   helpers is stored, then soon__flush() empties inbox and deques. A worker that
+ *   pushes a lot stores bottom without waiting for it; for that one, between its
+ *   store and its look, the other side catches up (deque.h).
  *
  *   A worker that searches is as good as one that finds: it looks before it sleeps.
  *   So others may sleep though there is work while one searches, see runner.c.
@@ -187,7 +189,7 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
     if (!plain || !soon__deque_offer(&self->deque, chain))
         return schedule_past(self, chain, n);
     if (soon__deque_is_wanted(&self->deque))
-        soon__attend(&pool->ex);
+        soon__deque_attend(&self->deque);
     return 0;
 }
 
@@ -382,6 +384,7 @@ static soon_future *next_task(struct worker *self, bool *leave)
         return f;
     if (soon__deque_empty(&self->deque)) {
         soon__wake_owed();
+        soon__deque_slow_down(&self->deque);
         soon__tell_released(&self->pool->ex);
         return find_task(self, leave);
     }

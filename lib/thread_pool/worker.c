@@ -128,6 +128,7 @@ static void leave(struct worker *self)
 {
     struct pool *pool = self->pool;
 
+    soon__deque_slow_down(&self->deque);
     soon__lock_acquire(&pool->lock);
     while (pool->has_last) /* another may leave while this one joins */
         soon__worker_join_last(pool);
@@ -158,6 +159,7 @@ static void *worker_main(void *arg)
     soon_worker_enter(&pool->ex);
     self->deque.wanted = &pool->helpers;
     self->deque.attend = soon__attend;
+    self->deque.n_swift = &pool->n_swift;
     soon__deque_adopt(&self->deque);
     soon__work_begins();
     if (initialize(self)) {

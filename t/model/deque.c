@@ -18,6 +18,7 @@ static struct soon__deque deque;
 static char entries[ENTRIES]; /* their addresses are futures to the deque */
 static unsigned gone[ENTRIES];
 static _Atomic unsigned claimed[ENTRIES]; /* by whom, from 1 */
+static _Atomic unsigned n_swift;          /* the owner, after its first push */
 
 static soon_future *entry(unsigned i)
 {
@@ -41,7 +42,12 @@ static void before(void)
         atomic_init(&deque.slot[i], NULL);
         MODEL_BIND(deque.slot[i], "slot");
     }
-    deque.n_dead = 0;
+    model_swift_after = 1;
+    atomic_init(&n_swift, 0);
+    MODEL_BIND(n_swift, "n_swift");
+    deque.n_swift = &n_swift;
+    deque.swift = false;
+    deque.n_dead = deque.n_pushed = 0;
     memset(deque.dead, 0, sizeof deque.dead);
 }
 
@@ -121,7 +127,10 @@ static void own(void)
         model_write(i);
         while (!soon__deque_push(&deque, entry(i)))
             steal(1);
-        switch (model_choose(5)) {
+        switch (model_choose(6)) {
+        case 5:
+            soon__deque_slow_down(&deque);
+            break;
         case 4:
             soon__deque_bury(&deque, entry(i));
             break;
@@ -166,7 +175,8 @@ static void after(void)
  * change places, and push's, which comes before a store that a thief's load
  * may not see too early. relacy does neither of these. */
 static const struct model_mutant mutants[] = {
-    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__deque_publish", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__deque_publish_swiftly", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELAXED},
     {"soon__deque_push", "slot", MODEL_STORE, MODEL_LATER, 0},
     {"soon__deque_steal", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__deque_steal", "top", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQ_REL},

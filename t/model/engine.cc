@@ -78,6 +78,7 @@ size_t n_locks;
 struct suite : rl::test_suite<suite, MODEL_THREADS> {
     rl::var<int> cells[MODEL_CELLS];
     rl::mutex locks[LOCKS];
+    rl::thread_info<MODEL_THREADS> *begun[MODEL_THREADS] = {};
 
     suite();
     ~suite();
@@ -322,6 +323,7 @@ void suite::before()
 
 void suite::thread(unsigned index)
 {
+    begun[index] = &clocks();
     if (checked->resumed)
         checked->resumed(index);
     checked->thread(index);
@@ -522,6 +524,23 @@ void model_wake(const void *object, int n)
 
     context.sched();
     to.atomic().wake(context, n, here("wake", to.name));
+}
+
+// Others go on between the barriers of two threads, and before and after all.
+void model_barrier_everywhere(void)
+{
+    rl::context &context = rl::ctx();
+    rl::thread_info<MODEL_THREADS> &mine = clocks();
+    system_call now;
+
+    context.sched();
+    mine.atomic_thread_fence_seq_cst(context.seq_cst_fence_order_);
+    for (rl::thread_info<MODEL_THREADS> *other : running->begun) {
+        context.sched();
+        if (other && other != &mine)
+            other->atomic_thread_fence_seq_cst(context.seq_cst_fence_order_);
+    }
+    mine.atomic_thread_fence_seq_cst(context.seq_cst_fence_order_);
 }
 
 bool model_call(const char *function, const char *object)

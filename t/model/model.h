@@ -75,6 +75,9 @@ int model_check(const struct model *models, size_t n);
 
 /* ---- in before() ---- */
 
+/* Of core/deque.h: after so many pushes those that follow are swift; 0: never. */
+extern unsigned model_swift_after;
+
 /* Makes an atomic object known, with what is in it as its value. */
 void model_bind(void *object, size_t size, const char *name);
 #define MODEL_BIND(field, name) model_bind(&(field), sizeof(field), name)
@@ -102,6 +105,9 @@ void model_yield(void);
 /* False if it timed out, which only happens if timed. */
 bool model_sleep(const void *word, uint32_t expected, bool timed);
 void model_wake(const void *word, int n);
+
+/* A full barrier in all threads, one after the other, each at some point of its own. */
+void model_barrier_everywhere(void);
 
 /* A call of the system's is about to be made: false in the mutant that loses it. */
 bool model_call(const char *function, const char *object);

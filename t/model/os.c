@@ -6,12 +6,15 @@
  */
 #include "model.h"
 
+#include "os/barrier.h"
 #include "os/clock.h"
 #include "os/patience.h"
 #include "os/spin.h"
 
 #include <errno.h>
 #include <sched.h>
+
+unsigned model_swift_after;
 
 soon_ns soon__now(void)
 {
@@ -95,6 +98,17 @@ void soon__wake_patient(const void *there)
 
 void soon__wake_owed(void)
 {
+}
+
+bool soon__has_barrier_everywhere(void)
+{
+    return true;
+}
+
+void soon__barrier_everywhere(void)
+{
+    if (model_call("soon__barrier_everywhere", "the barrier"))
+        model_barrier_everywhere();
 }
 
 int soon__futex_wait(const soon__futex *word, uint32_t expected, soon_ns deadline)

@@ -153,6 +153,7 @@ static void bind_pool(void)
     MODEL_BIND(pool.stale, "stale");
     MODEL_BIND(pool.helpers, "helpers");
     MODEL_BIND(pool.rouse, "rouse");
+    MODEL_BIND(pool.n_swift, "n_swift");
     MODEL_BIND(pool.flushers.members, "flushers");
     MODEL_BIND(pool.ending, "ending");
     for (unsigned i = 0; i < TASKS; i++)
@@ -162,6 +163,7 @@ static void bind_pool(void)
 
 static void start(unsigned n_workers, unsigned n_tasks)
 {
+    model_swift_after = 0;
     soon__backlog_free(&pool.queue); /* of the run before */
     memset(&pool, 0, sizeof pool);
     soon__inbox_init(&pool.inbox);
@@ -175,6 +177,7 @@ static void start(unsigned n_workers, unsigned n_tasks)
         workers[i].deque.wanted = &pool.helpers;
         workers[i].deque.attend = soon__attend;
         workers[i].deque.executor = &pool.ex;
+        workers[i].deque.n_swift = &pool.n_swift;
         workers[i].next = pool.workers;
         pool.workers = &workers[i];
         bind_worker(&workers[i]);
@@ -264,6 +267,14 @@ static void thread_one(unsigned self)
 static void after_all_run(void)
 {
     expect_all(CLAIMED);
+}
+
+/* ---- the same, and the worker pushes swiftly ---- */
+
+static void before_one_swift(void)
+{
+    start(2, TASKS);
+    model_swift_after = 1;
 }
 
 /* ---- two sleepers, and a worker whose deque overflows ---- */
@@ -395,6 +406,12 @@ static void before_submitting(void)
     memset(accepted, 0, sizeof accepted);
 }
 
+static void before_submitting_swiftly(void)
+{
+    before_submitting();
+    model_swift_after = 1;
+}
+
 static void thread_submitting(unsigned self)
 {
     switch (self) {
@@ -415,6 +432,25 @@ static void after_submitting(void)
     for (unsigned i = 0; i < TASKS; i++)
         model_expect((atomic_load(&state[i]) != PENDING) == accepted[i],
                      "a task was left in the pool, or refused and not left alone");
+}
+
+/* ---- the same, against a worker that was swift, and sees nothing of it ---- */
+
+static void before_slowing_down(void)
+{
+    before_submitting_swiftly();
+    pool.max_workers = pool.n_staying = 1; /* the second one is of no use */
+}
+
+static void thread_slowing_down(unsigned self)
+{
+    if (self == 0) {
+        accepted[0] = submit(0);
+        accepted[1] = submit(1);
+        soon__deque_slow_down(&workers[0].deque);
+    } else if (role[self] == NONE) {
+        close_pool(POOL_CANCELLING);
+    }
 }
 
 /* ---- a shutdown that lets everything end, against somebody outside ---- */
@@ -445,7 +481,7 @@ static void thread_leaving(unsigned self)
 static const struct model_mutant one_mutants[] = {
     /* Each of the four sides of: who pushes then looks for sleepers, who goes
      * to sleep then looks for tasks. */
-    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"soon__deque_publish", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"look_for_helpers", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__deque_is_wanted", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
@@ -459,8 +495,15 @@ static const struct model_mutant one_mutants[] = {
     {"soon__wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
 
+static const struct model_mutant one_swift_mutants[] = {
+    {"soon__deque_quicken", "n_swift", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQ_REL},
+    {"soon__deque_catch_up", "n_swift", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__barrier_everywhere", "the barrier", MODEL_CALL, MODEL_LOST, 0},
+    {"soon__deque_publish_swiftly", "bottom", MODEL_STORE, MODEL_LATER, 0},
+};
+
 static const struct model_mutant two_mutants[] = {
-    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"soon__deque_publish", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"soon__deque_is_wanted", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__wake", "awake", MODEL_UPDATE, MODEL_SPLIT, 0},
 };
@@ -491,12 +534,23 @@ static const struct model_mutant joining_mutants[] = {
 
 static const struct model_mutant submitting_mutants[] = {
     /* Who pushes then looks for the end, who ends it then empties the deques. */
-    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
-    {"soon__deque_push", "bottom", MODEL_STORE, MODEL_LATER, 0},
+    {"soon__deque_publish", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"soon__deque_publish", "bottom", MODEL_STORE, MODEL_LATER, 0},
     {"soon__deque_is_wanted", "helpers", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
     {"soon__deque_steal", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+};
+
+static const struct model_mutant submitting_swiftly_mutants[] = {
+    {"soon__deque_publish_swiftly", "bottom", MODEL_STORE, MODEL_LATER, 0},
+    {"soon__deque_catch_up", "n_swift", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"soon__barrier_everywhere", "the barrier", MODEL_CALL, MODEL_LOST, 0},
+};
+
+static const struct model_mutant slowing_down_mutants[] = {
+    {"soon__deque_slow_down", "n_swift", MODEL_UPDATE, MODEL_WEAKER, MODEL_RELAXED},
+    {"soon__barrier_everywhere", "the barrier", MODEL_CALL, MODEL_LOST, 0},
 };
 
 static const struct model_mutant leaving_mutants[] = {
@@ -514,6 +568,8 @@ int main(void)
     static const struct model models[] = {
         {"parking: one sleeper", 60000, before_one, thread_one, after_all_run, resumed,
          MUTANTS(one_mutants)},
+        {"parking: one sleeper, swiftly", 60000, before_one_swift, thread_one, after_all_run,
+         resumed, MUTANTS(one_swift_mutants)},
         {"parking: two sleepers", 60000, before_two, thread_two, after_all_run, resumed,
          MUTANTS(two_mutants)},
         {"parking: two outside", 60000, before_outside, thread_outside, after_all_run, resumed,
@@ -526,6 +582,10 @@ int main(void)
          MUTANTS(taking_mutants)},
         {"parking: cancelling what is submitted", 60000, before_submitting, thread_submitting,
          after_submitting, resumed, MUTANTS(submitting_mutants)},
+        {"parking: cancelling what is submitted swiftly", 60000, before_submitting_swiftly,
+         thread_submitting, after_submitting, resumed, MUTANTS(submitting_swiftly_mutants)},
+        {"parking: cancelling what was submitted swiftly", 60000, before_slowing_down,
+         thread_slowing_down, after_submitting, resumed, MUTANTS(slowing_down_mutants)},
         {"parking: leaving while one is submitted", 60000, before_leaving, thread_leaving,
          after_submitting, resumed, MUTANTS(leaving_mutants)},
     };

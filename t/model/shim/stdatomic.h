@@ -61,6 +61,9 @@ typedef struct atomic_flag {
 #define atomic_compare_exchange_weak_explicit(p, seen, v, order, otherwise) \
     model_swap(MODEL_AT(p), seen, MODEL_WORD(v), order, otherwise, true)
 
+/* The checker exchanges nothing that a compiler would. */
+#define atomic_signal_fence(order) ((void)(order))
+
 #define atomic_load(p) atomic_load_explicit(p, memory_order_seq_cst)
 #define atomic_store(p, v) atomic_store_explicit(p, v, memory_order_seq_cst)
 #define atomic_exchange(p, v) atomic_exchange_explicit(p, v, memory_order_seq_cst)
