@@ -14,6 +14,7 @@ t_programs = \
 	t/test_join \
 	t/test_runner \
 	t/test_barrier \
+	t/test_reserve \
 	t/test_patience \
 	t/test_backlog \
 	t/test_result \
@@ -144,6 +145,11 @@ t_test_barrier_SOURCES = t/test_barrier.c
 t_test_barrier_CPPFLAGS = $(t_cppflags)
 t_test_barrier_CFLAGS = $(t_cflags)
 t_test_barrier_LDADD = $(t_ldadd)
+
+t_test_reserve_SOURCES = t/test_reserve.c
+t_test_reserve_CPPFLAGS = $(t_cppflags)
+t_test_reserve_CFLAGS = $(t_cflags)
+t_test_reserve_LDADD = $(t_ldadd)
 
 t_test_result_SOURCES = t/test_result.c
 t_test_result_CPPFLAGS = $(t_cppflags)

@@ -6,12 +6,20 @@
  * coldest times out. A worker that searches, because it was woken, has just
  * started, spins before it sleeps, or watches the runner, is as good as one that
  * has found the work: it looks again before it sleeps, and sees to what it leaves.
+ *
+ * The reserve: who is one too many, since another has woken up for which it had been
+ * started, has left as far as anybody is concerned, but the thread sleeps for a while,
+ * to be there when the next one is needed. Tasks that wait for others often do so one
+ * after the other, and a thread takes longer to start than to wake; besides, the kernel
+ * wakes one where a CPU is idle, but often starts one behind the thread that starts it.
  */
 #include "thread_pool/pool.h"
 
 #include "os/patience.h"
 
 #include <errno.h>
+
+enum { RESERVE_NS = 50000000 };
 
 void soon__count_helpers(struct pool *pool)
 {
@@ -45,6 +53,32 @@ void soon__start_searching(struct worker *self)
 }
 
 /* ---- waking ---- */
+
+static void put_on_stack(struct worker *w)
+{
+    struct pool *pool = w->pool;
+
+    w->idle = true;
+    w->below = pool->idle;
+    pool->idle = w;
+    pool->n_idle++;
+    soon__count_helpers(pool);
+}
+
+/* A worker that has left as one too many is back, and idle. */
+static bool recall(struct pool *pool)
+{
+    struct worker *w = pool->reserve;
+
+    if (!w)
+        return false;
+    pool->reserve = w->below;
+    pool->n_reserve--;
+    w->reserved = false;
+    soon__decide_to_stay(w);
+    put_on_stack(w);
+    return true;
+}
 
 /* Takes up to n idle workers off the stack, under the lock, to be woken
  * without it. */
@@ -80,18 +114,20 @@ void soon__wake(struct worker *taken)
 void soon__wake_all(struct pool *pool)
 {
     soon__lock_acquire(&pool->lock);
+    while (recall(pool))
+        ;
     struct worker *taken = take_idle(pool, pool->n_idle);
     soon__rouse_watcher(pool);
     soon__lock_release(&pool->lock);
     soon__wake(taken);
 }
 
-/* Idle workers first, then who naps, then new ones. One that searches will
- * find one of the tasks, and then see to the rest itself, as one that has just
- * started does: that spares most wake-ups, each a system call, of a submitter
- * that is about as fast as the workers. For the same reason no more are woken at once than
- * can run at once, and none beside a runner but one to watch it. The tasks are
- * safe as long as one worker is awake; more than that is speed, and may fail. */
+/* Idle workers first, then who naps, then the reserve, then new ones. One that searches
+ * will find one of the tasks, and then see to the rest itself, as one that has just
+ * started does: that spares most wake-ups, each a system call, of a submitter that is
+ * about as fast as the workers. For the same reason no more are woken at once than can
+ * run at once, and none beside a runner but one to watch it. The tasks are safe as long
+ * as one worker is awake; more than that is speed, and may fail. */
 int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
 {
     if (pool->runner)
@@ -99,17 +135,19 @@ int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
     else if (pool->n_searching)
         n--;
     size_t idle = pool->n_idle < n ? pool->n_idle : n;
-    size_t at_once = idle < pool->cpus ? idle : pool->cpus;
     int error = 0;
 
     n -= idle;
     if (n && soon__call_watcher(pool))
         n--;
-    for (; n && soon__awake(pool) < pool->max_workers && !error; n--)
-        error = soon__worker_start(pool);
+    for (; n && soon__awake(pool) < pool->max_workers && !error; n--) {
+        bool recalled = recall(pool);
+        idle += recalled;
+        error = recalled ? 0 : soon__worker_start(pool);
+    }
     if (soon__awake(pool) == 0)
         return error;
-    *taken = take_idle(pool, at_once);
+    *taken = take_idle(pool, idle < pool->cpus ? idle : pool->cpus);
     for (struct worker *w = *taken; w; w = w->to_wake) {
         w->searching = w->relays = true;
         pool->n_searching++;
@@ -120,30 +158,43 @@ int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
 
 /* ---- parking ---- */
 
+static void may_be_woken(struct worker *self)
+{
+    /* relaxed: whoever wakes it takes it off its stack first, under the lock. */
+    atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
+}
+
 void soon__push_idle(struct worker *self)
 {
-    struct pool *pool = self->pool;
+    soon__rest_runner(self->pool, self);
+    may_be_woken(self);
+    put_on_stack(self);
+}
 
-    soon__rest_runner(pool, self);
-    /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
-    atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
-    self->idle = true;
-    self->below = pool->idle;
-    pool->idle = self;
-    pool->n_idle++;
-    soon__count_helpers(pool);
+static void remove_from(struct worker **stack, struct worker *self)
+{
+    while (*stack != self)
+        stack = &(*stack)->below;
+    *stack = self->below;
 }
 
 void soon__remove_idle(struct worker *self)
 {
-    struct worker **link = &self->pool->idle;
-
-    while (*link != self)
-        link = &(*link)->below;
-    *link = self->below;
+    remove_from(&self->pool->idle, self);
     self->idle = false;
     self->pool->n_idle--;
     soon__count_helpers(self->pool);
+}
+
+void soon__push_reserve(struct worker *self)
+{
+    struct pool *pool = self->pool;
+
+    may_be_woken(self);
+    self->reserved = true;
+    self->below = pool->reserve;
+    pool->reserve = self;
+    pool->n_reserve++;
 }
 
 /* The last worker's hold is that of all the tasks in flight: somebody may
@@ -168,34 +219,55 @@ void soon__decide_to_stay(struct worker *self)
     soon__count_helpers(self->pool);
 }
 
-/* True when woken, false if it was idle for too long. */
-static bool sleep_until_woken(struct worker *self)
+/* Its time is up. True if it leaves; else it stays, or was woken or recalled just now.
+ * reserved: until then it was in the reserve; *late: it would have left. */
+static bool leaves_now(struct worker *self, bool reserved, bool *late)
 {
     struct pool *pool = self->pool;
-    soon_ns deadline = soon__deadline(pool->idle_timeout);
+
+    if (self->reserved) {
+        remove_from(&pool->reserve, self);
+        self->reserved = false;
+        pool->n_reserve--;
+        return true;
+    }
+    if (reserved)
+        return false;
+    *late = self->idle && pool->n_staying > pool->min_workers;
+    if (!*late || !may_leave(pool))
+        return false;
+    soon__remove_idle(self);
+    soon__decide_to_leave(self);
+    return true;
+}
+
+/* True when woken, false if it has slept for too long. */
+static bool sleep_until_woken(struct worker *self, bool reserved)
+{
+    struct pool *pool = self->pool;
+    soon_ns deadline = soon__deadline(reserved ? RESERVE_NS : pool->idle_timeout);
 
     /* acquire: pairs with the release in soon__wake(). */
     while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {
         if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
             continue;
+        bool late = false;
         soon__lock_acquire(&pool->lock);
-        bool late = self->idle && pool->n_staying > pool->min_workers;
-        bool leave = late && may_leave(pool);
-        if (leave) {
-            soon__remove_idle(self);
-            soon__decide_to_leave(self);
-        }
+        bool leave = leaves_now(self, reserved, &late);
         soon__lock_release(&pool->lock);
         if (leave)
             return false;
-        /* It waits for the end of what is in flight; or it was woken just
-         * now, or is one of those that stay. */
-        deadline = late ? soon__deadline(SOON_MS(10)) : SOON__NEVER;
+        /* It waits for the end of what is in flight; or is idle from now on; or it was
+         * woken just now, or is one of those that stay. */
+        deadline = late       ? soon__deadline(SOON_MS(10))
+                   : reserved ? soon__deadline(pool->idle_timeout)
+                              : SOON__NEVER;
+        reserved = false;
     }
     return true;
 }
 
-bool soon__park(struct worker *self)
+bool soon__park(struct worker *self, bool reserved)
 {
     uint32_t parking = WORKER_PARKING;
 
@@ -204,7 +276,7 @@ bool soon__park(struct worker *self)
                                                  memory_order_acquire, memory_order_acquire))
         return true;
     soon__work_ends();
-    bool woken = sleep_until_woken(self);
+    bool woken = sleep_until_woken(self, reserved);
     soon__work_begins();
     return woken;
 }

@@ -36,6 +36,7 @@ static void withdrawn(soon_executor *ex, soon_future *f)
 static void blocking(soon_executor *ex, bool begin)
 {
     struct pool *pool = pool_of(ex);
+    struct worker *taken = NULL;
 
     /* In its finalizer a worker counts no more. */
     if (!soon__this_worker || soon__this_worker->leaving)
@@ -53,8 +54,9 @@ static void blocking(soon_executor *ex, bool begin)
     /* Without memory or threads for a spare the next submit or wait tries
      * again. */
     if (begin && soon__awake(pool) == 0 && soon__has_work(pool))
-        (void)soon__worker_start(pool);
+        (void)soon__find_workers(pool, 1, &taken);
     soon__lock_release(&pool->lock);
+    soon__wake(taken);
 }
 
 static void stats(soon_executor *ex, soon_stats *out)
@@ -63,7 +65,7 @@ static void stats(soon_executor *ex, soon_stats *out)
 
     soon__lock_acquire(&pool->lock);
     out->workers = pool->n_workers;
-    out->idle = pool->n_idle;
+    out->idle = pool->n_idle + pool->n_reserve;
     out->workers_started = pool->n_started;
     out->stolen = pool->n_stolen;
     out->idle += pool->watcher != NULL;

@@ -248,7 +248,7 @@ static soon_future *steal(struct worker *self)
 
 /* ---- searching ---- */
 
-enum found { FOUND, LOOK_AGAIN, SPIN, WATCH, SLEEP, LEAVE };
+enum found { FOUND, LOOK_AGAIN, SPIN, WATCH, SLEEP, RESERVE, LEAVE };
 
 /* Nothing to do: one worker spins for a moment before it sleeps. */
 static enum found go_idle(struct worker *self, unsigned spun)
@@ -276,6 +276,17 @@ static enum found go_away(struct worker *self, struct worker **taken)
         return LEAVE;
     soon__decide_to_stay(self);
     return LOOK_AGAIN;
+}
+
+/* It is one too many. */
+static enum found go_to_reserve(struct worker *self, struct worker **taken)
+{
+    enum found found = go_away(self, taken);
+
+    if (found != LEAVE || atomic_load(&self->pool->ending) != POOL_OPEN)
+        return found;
+    soon__push_reserve(self);
+    return RESERVE;
 }
 
 static soon_future *take_any(struct worker *self, bool served)
@@ -325,7 +336,7 @@ static enum found look(struct worker *self, unsigned spun, soon_future **out)
     bool surplus = soon__awake(pool) > pool->max_workers;
     soon_future *f = surplus ? NULL : take_any(self, served);
     if (surplus)
-        found = go_away(self, &taken);
+        found = go_to_reserve(self, &taken);
     else if (!f)
         found = go_without(self, served, spun, &taken);
     else if (relays && soon__has_work(pool))
@@ -353,7 +364,8 @@ static soon_future *find_task(struct worker *self, bool *leave)
     soon_future *f;
 
     for (unsigned spun = 0;;) {
-        switch (look(self, spun, &f)) {
+        enum found found = look(self, spun, &f);
+        switch (found) {
         case SPIN:
             soon__spin_for(SPIN_SLICE_NS, something_came, self->pool);
             spun++;
@@ -363,7 +375,8 @@ static soon_future *find_task(struct worker *self, bool *leave)
             spun = 0;
             break;
         case SLEEP:
-            *leave = !soon__park(self);
+        case RESERVE:
+            *leave = !soon__park(self, found == RESERVE);
             return NULL;
         case LEAVE:
             *leave = true;

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reserve of a thread pool, lib/thread_pool/idle.c: workers that were started
+ * because others slept in waits, and are not needed any more, or not yet again.
+ */
+#include "support.h"
+
+#include <sched.h>
+
+enum { MANY = 8 };
+
+#define RESERVED SOON_MS(50) /* as long as one stays in the reserve */
+
+static soon_executor *pool_of(unsigned workers)
+{
+    soon_executor *ex;
+
+    assert_ok(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = workers}, &ex));
+    return ex;
+}
+
+static soon_stats stats_of(soon_executor *ex)
+{
+    soon_stats stats;
+
+    assert_ok(soon_executor_stats(ex, &stats));
+    return stats;
+}
+
+static void pool_end(soon_executor *ex)
+{
+    assert_ok(soon_shutdown(ex, SOON_FOREVER, 0));
+    soon_executor_unref(ex);
+}
+
+/* Its argument is a promise. */
+static int task_wait(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg_len;
+    return soon_future_wait(*(soon_future *const *)arg, SOON_FOREVER);
+}
+
+static int task_keep(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg_len;
+    return soon_future_set_result(*(soon_future *const *)arg, NULL, 0);
+}
+
+static void end(soon_future *f)
+{
+    assert_ok(soon_future_result(f, SOON_FOREVER, NULL, 0));
+    soon_future_unref(f);
+}
+
+/* One worker sleeps until another has run a task. */
+static void need_spare(soon_executor *ex)
+{
+    soon_future *kept = promise();
+    soon_future *waiter = submit(ex, task_wait, &kept, sizeof kept);
+    soon_future *keeper = submit(ex, task_keep, &kept, sizeof kept);
+
+    end(keeper);
+    end(waiter);
+    soon_future_unref(kept);
+}
+
+START_TEST(a_spare_is_there_for_the_next_wait)
+{
+    soon_executor *ex = pool_of(1);
+    uint64_t started;
+
+    need_spare(ex);
+    do { /* it may have left, or not be one too many yet */
+        started = stats_of(ex).workers_started;
+        ck_assert_uint_ge(started, 2);
+        need_spare(ex);
+    } while (stats_of(ex).workers_started != started);
+    pool_end(ex);
+}
+END_TEST
+
+START_TEST(a_spare_that_is_not_needed_leaves)
+{
+    soon_executor *ex = pool_of(1);
+
+    for (int i = 0; i < 2; i++) {
+        need_spare(ex);
+        while (stats_of(ex).workers != 1)
+            sleep_ns(SOON_MS(1));
+    }
+    pool_end(ex);
+}
+END_TEST
+
+/* How long the end took, or -1 if there was nobody in the reserve. */
+static soon_ns end_with_reserve(void)
+{
+    soon_executor *ex = pool_of(1);
+    soon_stats stats;
+    soon_ns begin;
+
+    need_spare(ex);
+    do
+        stats = stats_of(ex);
+    while (stats.workers == 2 && stats.idle != 2 && sched_yield() == 0);
+    begin = now_ns();
+    pool_end(ex);
+    return stats.workers == 2 ? now_ns() - begin : -1;
+}
+
+START_TEST(an_end_does_not_wait_for_the_reserve)
+{
+    soon_ns took;
+
+    do /* on a busy machine anything may take long */
+        took = end_with_reserve();
+    while (took < 0 || took > RESERVED / 2);
+}
+END_TEST
+
+/* All workers sleep until the promise is kept. */
+static void all_wait(soon_executor *ex, soon_future **waiters, soon_future *kept)
+{
+    for (int i = 0; i < MANY; i++)
+        waiters[i] = submit(ex, task_wait, &kept, sizeof kept);
+    for (int i = 0; i < MANY; i++)
+        while (soon_future_state(waiters[i]) != SOON_RUNNING)
+            sched_yield();
+}
+
+static void end_all(soon_future **futures)
+{
+    for (int i = 0; i < MANY; i++)
+        end(futures[i]);
+}
+
+/* Many tasks that need a worker each, while all those that there were sleep. */
+static void need_many_spares(soon_executor *ex)
+{
+    soon_future *kept = promise(), *waiters[MANY], *more[MANY];
+    struct hold hold = hold_make();
+
+    all_wait(ex, waiters, kept);
+    for (int i = 0; i < MANY; i++)
+        more[i] = submit(ex, task_hold, &hold, sizeof hold);
+    bell_await(hold.started, MANY);
+    gate_open(hold.release);
+    assert_ok(soon_future_set_result(kept, NULL, 0));
+    end_all(waiters);
+    for (int i = 0; i < MANY; i++) {
+        assert_ok(soon_future_wait(more[i], SOON_FOREVER));
+        soon_future_unref(more[i]);
+    }
+    soon_future_unref(kept);
+    hold_free(&hold);
+}
+
+/* Recalled for many tasks at once, of which few are woken: the others are idle then, as
+ * if they had never been too many, though their time in the reserve ends. */
+START_TEST(who_is_recalled_stays)
+{
+    soon_future *kept = promise(), *waiters[MANY], *more[MANY];
+    soon_task tasks[MANY];
+    soon_executor *ex = pool_of(MANY);
+    unsigned workers;
+
+    for (int i = 0; i < MANY; i++)
+        tasks[i] = (soon_task){.fn = task_nothing};
+    need_many_spares(ex);
+    all_wait(ex, waiters, kept);
+    assert_ok(soon_submit_many(ex, tasks, MANY, more));
+    end_all(more);
+    workers = stats_of(ex).workers;
+    ck_assert_uint_ge(workers, MANY + 1);
+    sleep_ns(3 * RESERVED);
+    /* One may not have been recalled, as another was searching. */
+    ck_assert_uint_ge(stats_of(ex).workers + 1, workers);
+    assert_ok(soon_future_set_result(kept, NULL, 0));
+    end_all(waiters);
+    soon_future_unref(kept);
+    pool_end(ex);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("reserve");
+    TCase *tc = test_case(suite, "reserve");
+
+    tcase_add_test(tc, a_spare_is_there_for_the_next_wait);
+    tcase_add_test(tc, a_spare_that_is_not_needed_leaves);
+    tcase_add_test(tc, an_end_does_not_wait_for_the_reserve);
+    tcase_add_test(tc, who_is_recalled_stays);
+    return suite;
+}
