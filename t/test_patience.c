@@ -6,6 +6,8 @@
 
 #include "core/future.h"
 #include "os/patience.h"
+#include "os/spin.h"
+#include "thread_pool/pool.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -277,6 +279,79 @@ START_TEST(in_a_forked_child_nobody_is)
 }
 END_TEST
 
+/* ---- spinners ---- */
+
+static soon_ns spin_in_vain(soon__spinner *place)
+{
+    const soon__futex never = 0;
+    soon_ns begin = now_ns();
+
+    ck_assert(!soon__spin(place, &never, 1, SOON__NEVER));
+    return now_ns() - begin;
+}
+
+static void set_it(void *it)
+{
+    atomic_store((soon__futex *)it, 1);
+}
+
+/* Spins until another thread sets the word, at some moment or other. */
+static bool spin_for_another(soon__spinner *place)
+{
+    soon__futex it = 0;
+    struct thread thread;
+
+    thread_start(&thread, set_it, &it);
+    for (unsigned n = (unsigned)now_ns() % 20000; n && !atomic_load(&it); n--)
+        ;
+    bool was_set = atomic_load(&it);
+    bool set = soon__spin(place, &it, 1, SOON__NEVER);
+    thread_join(&thread);
+    return set && !was_set;
+}
+
+START_TEST(who_did_not_spin_in_vain_spins_for_longer)
+{
+    soon__spinner place = {0};
+
+    soon__spin_prepare();
+    if (!soon__spin_pays()) {
+        fprintf(stderr, "SKIP: nobody spins on a single CPU\n");
+        return;
+    }
+    ck_assert_int_ge(spin_in_vain(&place), SOON__SPIN_NS);
+    ck_assert(!atomic_load(&place.lucky));
+    while (!spin_for_another(&place) || !atomic_load(&place.lucky))
+        ;
+    ck_assert_int_ge(spin_in_vain(&place), SOON__SPIN_LONG * SOON__SPIN_NS);
+    ck_assert(!atomic_load(&place.lucky));
+}
+END_TEST
+
+START_TEST(a_worker_that_finds_something_while_it_spins_is_lucky)
+{
+    soon_executor *ex = pool_of_one();
+    struct pool *pool = (struct pool *)ex;
+    bool lucky = false;
+
+    while (soon__spin_pays() && !lucky) {
+        soon_future *f = submit(ex, task_nothing, NULL, 0);
+        assert_ok(soon_future_result(f, SOON_FOREVER, NULL, 0));
+        soon_future_unref(f);
+        soon__lock_acquire(&pool->lock);
+        lucky = pool->lucky;
+        soon__lock_release(&pool->lock);
+    }
+    while (lucky) { /* then it finds nothing, and sleeps */
+        sleep_ns(SOON_MS(1));
+        soon__lock_acquire(&pool->lock);
+        lucky = pool->lucky;
+        soon__lock_release(&pool->lock);
+    }
+    end(ex);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("patience");
@@ -294,5 +369,8 @@ Suite *test_suite(void)
     tcase_add_test(tests, workers_are_at_work_while_they_are_awake);
     tcase_add_test(tests, a_worker_that_sleeps_in_a_wait_is_not_at_work);
     tcase_add_test(tests, in_a_forked_child_nobody_is);
+    tests = test_case(suite, "spinners");
+    tcase_add_test(tests, who_did_not_spin_in_vain_spins_for_longer);
+    tcase_add_test(tests, a_worker_that_finds_something_while_it_spins_is_lucky);
     return suite;
 }

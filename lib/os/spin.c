@@ -40,17 +40,20 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
 {
     bool set = is_set(word, mask);
 
-    /* relaxed: it guards nothing but CPU time. */
+    /* relaxed, here and below: it guards nothing but CPU time. */
     if (set || !soon__spin_pays() || !has_idle_cpu() ||
         atomic_flag_test_and_set_explicit(&place->taken, memory_order_relaxed))
         return set;
-    soon_ns end = soon__now() + SOON__SPIN_NS;
+    bool lucky = atomic_load_explicit(&place->lucky, memory_order_relaxed);
+    soon_ns end = soon__now() + (lucky ? SOON__SPIN_LONG : 1) * SOON__SPIN_NS;
     if (end > deadline)
         end = deadline;
     do
         for (int i = 0; i < ROUND && !(set = is_set(word, mask)); i++)
             soon__pause();
     while (!set && soon__now() < end);
+    if (set != lucky)
+        atomic_store_explicit(&place->lucky, set, memory_order_relaxed);
     atomic_flag_clear_explicit(&place->taken, memory_order_relaxed);
     return set;
 }

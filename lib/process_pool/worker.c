@@ -29,8 +29,6 @@ struct worker {
     soon_ns gap; /* how long the last wait for a task took */
 };
 
-enum { LONG_SPIN = 5 }; /* times SOON__SPIN_NS */
-
 /* ---- finding the next task ---- */
 
 /* The host has decided about this position. */
@@ -78,8 +76,9 @@ static void await(struct worker *w, const struct soon__slot *slot, uint32_t posi
 
     if (is_ready(slot, position))
         return;
+    const soon_ns longer = SOON__SPIN_LONG * SOON__SPIN_NS;
     soon_ns begin = soon__now();
-    soon_ns end = begin + (w->gap < LONG_SPIN * SOON__SPIN_NS ? LONG_SPIN : 1) * SOON__SPIN_NS;
+    soon_ns end = begin + (w->gap < longer ? longer : SOON__SPIN_NS);
     w->slept = true;
     while (!spin_for(slot, position, end)) {
         atomic_store(asleep, 1);

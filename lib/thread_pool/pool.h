@@ -110,6 +110,7 @@ struct pool {
     unsigned n_idle, n_reserve;       /* Sync: lock */
     unsigned n_searching;             /* Sync: lock */
     bool spinning;                    /* a worker spins before it sleeps. Sync: lock */
+    bool lucky;                       /* the last one found something. Sync: lock */
     uint64_t n_started;               /* Sync: lock */
     uint64_t n_stolen;                /* by workers that have left. Sync: lock */
     struct soon__wait_group flushers; /* threads in soon__flush(). Sync: its own */

@@ -250,16 +250,27 @@ static soon_future *steal(struct worker *self)
 
 enum found { FOUND, LOOK_AGAIN, SPIN, WATCH, SLEEP, RESERVE, LEAVE };
 
+/* How long the calling worker searches. While others work it would soon find what
+ * they have, and be in their way. */
+static unsigned slices_to_spin(const struct pool *pool)
+{
+    bool alone = soon__awake(pool) - pool->n_idle == 1;
+
+    return pool->lucky && alone ? SOON__SPIN_LONG * SPIN_SLICES : SPIN_SLICES;
+}
+
 /* Nothing to do: one worker spins for a moment before it sleeps. */
 static enum found go_idle(struct worker *self, unsigned spun)
 {
     struct pool *pool = self->pool;
 
-    if (soon__spin_pays() && spun < SPIN_SLICES && !pool->spinning) {
+    if (soon__spin_pays() && spun < slices_to_spin(pool) && !pool->spinning) {
         pool->spinning = true;
         soon__start_searching(self);
         return SPIN;
     }
+    if (spun)
+        pool->lucky = false;
     soon__push_idle(self);
     if (!soon__has_work(pool))
         return SLEEP;
@@ -341,6 +352,7 @@ static enum found look(struct worker *self, unsigned spun, soon_future **out)
         found = go_without(self, served, spun, &taken);
     else if (relays && soon__has_work(pool))
         soon__find_workers(pool, 1, &taken); /* may fail: this one is awake */
+    pool->lucky |= f && spun;
     soon__lock_release(&pool->lock);
     soon__wake(taken);
     *out = f;
