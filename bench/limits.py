@@ -35,13 +35,12 @@ def three_ways(way):
             itself(f"item {way}, scattered, linked")]
 
 
-# A push is an exchange, a claim and publishing a result are compare-and-swaps.
+# A claim and publishing a result are compare-and-swaps.
 FORK = [Bound(f"fork and join, on {CPUS} CPUs at once",
-              ["fork and join", "atomic exchange", "atomic compare-and-swap"],
-              lambda fork, *atomics: fork / CPUS,
-              lambda fork, exchange, swap:
-              f" (of {fork:.3g} ns on one, three atomic operations take "
-              f"{exchange + 2 * swap:.3g})")]
+              ["fork and join", "atomic compare-and-swap"],
+              lambda fork, swap: fork / CPUS,
+              lambda fork, swap:
+              f" (of {fork:.3g} ns on one, two atomic operations take {2 * swap:.3g})")]
 SPINNING = Bound("a cache line to another CPU and back", ["cache line to another CPU"],
                  lambda ns: 2 * ns / 1000)
 ASLEEP = itself("wake-up of a thread p50")

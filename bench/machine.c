@@ -114,24 +114,12 @@ static double compare_and_swap(void *data)
     return ns_each(begin, ATOMICS);
 }
 
-static double exchange(void *data)
-{
-    uint64_t begin = bench_ns();
-
-    (void)data;
-    for (unsigned long i = 0; i < ATOMICS; i++)
-        atomic_exchange(&word, i);
-    return ns_each(begin, ATOMICS);
-}
-
 static void run_atomics(const struct bench_peer *peer)
 {
     (void)peer;
     bench_row("limit: atomic add", machine_repeat(add, NULL, 0), "ns", "times=%d", ATOMICS);
     bench_row("limit: atomic compare-and-swap", machine_repeat(compare_and_swap, NULL, 0), "ns",
               "times=%d", ATOMICS);
-    bench_row("limit: atomic exchange", machine_repeat(exchange, NULL, 0), "ns", "times=%d",
-              ATOMICS);
 }
 
 /* ---- a line to another CPU ---- */

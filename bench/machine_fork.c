@@ -48,7 +48,8 @@ static struct fork *fork_off(struct forker *forker, long (*fn)(struct forker *fo
     atomic_store_explicit(&f->state, PENDING, memory_order_relaxed);
     atomic_store_explicit(&f->references, 2, memory_order_relaxed);
     atomic_store_explicit(&forker->slot[bottom % DEEPEST], f, memory_order_relaxed);
-    atomic_store(&forker->bottom, bottom + 1);
+    /* release: publishes the slot. Who sleeps puts the barrier that is missing here. */
+    atomic_store_explicit(&forker->bottom, bottom + 1, memory_order_release);
     return f;
 }
 
