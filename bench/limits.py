@@ -22,7 +22,7 @@ class Bound(NamedTuple):
 
 
 def row_of(name):
-    return name if name.startswith("limit") else f"limit: {name}"
+    return name if name.startswith(("limit", "growth", "memory")) else f"limit: {name}"
 
 
 def itself(row):
@@ -46,6 +46,11 @@ SPINNING = Bound("a cache line to another CPU and back", ["cache line to another
 ASLEEP = itself("wake-up of a thread p50")
 PROCESSES = [itself("limit of processes: spinning, p50"),
              itself("limit of processes: futex, asleep, p50")]
+# More than ever at once are in memory that is new to the process, which the kernel clears first.
+GROWN = [Bound("what it costs at 10^4, and memory that is touched for the first time",
+               ["growth: pending, 10^4", "memory of a pending future", "first touch of memory"],
+               lambda ns, size, rate: ns + size / rate,
+               lambda ns, size, rate: f" ({size:.3g} bytes, {rate:.3g} GB/s)")]
 
 BOUNDS = {
     "flood, 1 producer": three_ways("there and back"),
@@ -58,6 +63,7 @@ BOUNDS = {
     "round trip, busy CPUs, p99": [
         SPINNING, itself("futex round trip of threads, busy CPUs, p99")],
     "as_completed, from the last submit on": three_ways("there"),
+    "growth: pending, 10^7": GROWN,
     "process pool: round trip p50": PROCESSES,
     "process pool: flood": three_ways("there and back"),
     "process pool: echo of 1 MiB": [itself("echo of 1 MiB in two copies"),

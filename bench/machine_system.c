@@ -214,7 +214,7 @@ static void run_sleep(const struct bench_peer *peer)
 
 /* ---- memory that processes share ---- */
 
-enum { PIECE = 1 << 20, PIECES = 4, FRESH = 16 << 20 };
+enum { PIECE = 1 << 20, PIECES = 4, FRESH = 16 << 20, FRESH_OWN = 256 << 20 };
 
 static char *share(size_t bytes)
 {
@@ -268,16 +268,31 @@ static void copy_in_second(void *data)
     ((double *)data)[1] = measure_copy();
 }
 
-static double touch(void *data)
+/* GB/s of filling new memory, which is given back. */
+static double fill(char *memory, size_t bytes)
 {
-    char *memory = share(FRESH);
     uint64_t begin = bench_ns();
 
-    (void)data;
-    memset(memory, 'x', FRESH);
-    double rate = gb_per_second(begin, FRESH);
-    munmap(memory, FRESH);
+    memset(memory, 'x', bytes);
+    double rate = gb_per_second(begin, bytes);
+    munmap(memory, bytes);
     return rate;
+}
+
+static double touch_shared(void *data)
+{
+    (void)data;
+    return fill(share(FRESH), FRESH);
+}
+
+static double touch_own(void *data)
+{
+    char *memory =
+        mmap(NULL, FRESH_OWN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)data;
+    bench_check(memory == MAP_FAILED ? errno : 0, "mmap");
+    return fill(memory, FRESH_OWN);
 }
 
 static void run_memory(const struct bench_peer *peer)
@@ -286,8 +301,10 @@ static void run_memory(const struct bench_peer *peer)
 
     (void)peer;
     bench_row("limit: copy of 1 MiB, one CPU", measure_copy(), "GB/s", "bytes=%d", PIECE);
-    bench_row("limit: first touch of shared memory", machine_repeat(touch, NULL, 0.5), "GB/s",
-              "bytes=%d", FRESH);
+    bench_row("limit: first touch of shared memory", machine_repeat(touch_shared, NULL, 0.5),
+              "GB/s", "bytes=%d", FRESH);
+    bench_row("limit: first touch of memory", machine_repeat(touch_own, NULL, 0.5), "GB/s",
+              "bytes=%d", FRESH_OWN);
     if (!machine_two_cpus("copying on two CPUs"))
         return;
     machine_on_two_cpus(copy_in_first, copy_in_second, rate);
