@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reserve of a thread pool, lib/thread_pool/idle.c: workers that were started
- * because others slept in waits, and are not needed any more, or not yet again.
+ * Workers of a thread pool that come and go, lib/thread_pool/idle.c: those that were
+ * started because others slept in waits, and are not needed any more, or not yet again;
+ * and those that leave for want of work.
  */
 #include "support.h"
 
@@ -182,6 +183,115 @@ START_TEST(who_is_recalled_stays)
 }
 END_TEST
 
+/* An idle_timeout below that is heeded in the reserve, too. */
+START_TEST(a_spare_stays_no_longer_than_an_idle_worker)
+{
+    soon_executor *ex;
+    soon_ns begin;
+
+    do { /* on a busy machine anything may take long */
+        assert_ok(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 1,
+                                                                   .min_workers = 1,
+                                                                   .idle_timeout = SOON_MS(1)},
+                                       &ex));
+        need_spare(ex);
+        begin = now_ns();
+        while (stats_of(ex).workers != 1)
+            sched_yield();
+        begin = now_ns() - begin;
+        pool_end(ex);
+    } while (begin > RESERVED / 2);
+}
+END_TEST
+
+/* ---- what a worker forks while another one leaves, or falls asleep ---- */
+
+static struct {
+    soon_executor *ex;
+    soon_future *kept;
+    _Atomic unsigned runs;
+} scene;
+
+static int task_runs(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg, (void)arg_len;
+    atomic_fetch_add(&scene.runs, 1);
+    return 0;
+}
+
+static void poll_until(unsigned runs)
+{
+    while (atomic_load(&scene.runs) != runs)
+        sched_yield();
+}
+
+/* It needs another worker for each, which has been idle for about as long as it may be. */
+static int task_leaves_some(soon_call *call, const void *arg, size_t arg_len)
+{
+    unsigned rounds = *(const unsigned *)arg;
+
+    (void)call, (void)arg_len;
+    for (unsigned i = 1; i <= rounds; i++) {
+        soon_ns end = now_ns() + 40000 + i * 7919 % 60000;
+        while (now_ns() < end)
+            ;
+        REQUIRE(soon_submit(scene.ex, task_runs, NULL, 0, NULL) == 0);
+        poll_until(i);
+    }
+    return 0;
+}
+
+START_TEST(what_is_forked_is_found_though_an_idle_worker_leaves)
+{
+    soon_thread_pool_options options = {.max_workers = 2, .idle_timeout = 60000};
+    unsigned rounds = (unsigned)scaled(3000);
+
+    assert_ok(soon_thread_pool_new(&options, &scene.ex));
+    end(submit(scene.ex, task_leaves_some, &rounds, sizeof rounds));
+    pool_end(scene.ex);
+}
+END_TEST
+
+/* Leaves one to whoever may run it, when all workers are busy. */
+static int task_leaves_one(soon_call *call, const void *arg, size_t arg_len)
+{
+    const struct hold *hold = arg;
+
+    (void)call, (void)arg_len;
+    bell_await(hold->started, 1);
+    REQUIRE(soon_submit(scene.ex, task_runs, NULL, 0, NULL) == 0);
+    gate_open(hold->release);
+    poll_until(1);
+    return soon_future_set_result(scene.kept, NULL, 0);
+}
+
+static int task_waits_then(soon_call *call, const void *arg, size_t arg_len)
+{
+    const struct hold *hold = arg;
+
+    (void)call, (void)arg_len;
+    bell_ring(hold->started);
+    gate_pass(hold->release);
+    return soon_future_wait(scene.kept, SOON_FOREVER);
+}
+
+START_TEST(what_was_forked_is_run_when_another_worker_falls_asleep)
+{
+    struct hold hold = hold_make();
+    soon_future *leaves, *waits;
+
+    scene.ex = pool_of(2);
+    scene.kept = promise();
+    leaves = submit(scene.ex, task_leaves_one, &hold, sizeof hold);
+    waits = submit(scene.ex, task_waits_then, &hold, sizeof hold);
+    end(leaves);
+    end(waits);
+    soon_future_unref(scene.kept);
+    pool_end(scene.ex);
+    hold_free(&hold);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("reserve");
@@ -191,5 +301,9 @@ Suite *test_suite(void)
     tcase_add_test(tc, a_spare_that_is_not_needed_leaves);
     tcase_add_test(tc, an_end_does_not_wait_for_the_reserve);
     tcase_add_test(tc, who_is_recalled_stays);
+    tcase_add_test(tc, a_spare_stays_no_longer_than_an_idle_worker);
+    tc = test_case(suite, "forks");
+    tcase_add_test(tc, what_is_forked_is_found_though_an_idle_worker_leaves);
+    tcase_add_test(tc, what_was_forked_is_run_when_another_worker_falls_asleep);
     return suite;
 }

@@ -62,8 +62,10 @@
  *
  * So it is whoever looks for tasks that has to see to it, whatever it has made known
  * before: an end of the pool, too, which the owner may not read until it is too late.
- * An owner that sees that it is wanted is swift no more: so barriers are as rare as
- * SWIFT_AFTER pushes, however often others sleep.
+ * An owner that sees that it is wanted is swift no more, nor is one that sleeps in a wait
+ * or has nothing to do. So if it goes on pushing there are SWIFT_AFTER pushes between the
+ * barriers for two who fall asleep; only if it does something else for long they cost
+ * others a barrier each.
  */
 #ifndef SOON_CORE_DEQUE_H
 #define SOON_CORE_DEQUE_H

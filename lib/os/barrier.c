@@ -34,8 +34,8 @@ bool soon__has_barrier_everywhere(void)
 
 /* It was there, and is there no more: the process has put itself into a sandbox. What a CPU
  * has stored others see within less than a microsecond, though nobody promises that, and
- * a thread that does not run has no such stores. This is a thousand times as long. It does
- * not happen often, since nobody new relies on the barrier from now on. */
+ * a thread that does not run has no such stores. This is a thousand times as long. Nobody
+ * new relies on the barrier from now on, so it is over when those who do have ended. */
 static void wait_instead(void)
 {
     struct timespec left = {.tv_nsec = 1000000};

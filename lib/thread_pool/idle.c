@@ -75,8 +75,8 @@ static bool recall(struct pool *pool)
     pool->reserve = w->below;
     pool->n_reserve--;
     w->reserved = false;
-    soon__decide_to_stay(w);
     put_on_stack(w);
+    soon__decide_to_stay(w);
     return true;
 }
 
@@ -236,8 +236,9 @@ static bool leaves_now(struct worker *self, bool reserved, bool *late)
     *late = self->idle && pool->n_staying > pool->min_workers;
     if (!*late || !may_leave(pool))
         return false;
-    soon__remove_idle(self);
+    /* In this order: helpers stays true. After it was false somebody would have to look. */
     soon__decide_to_leave(self);
+    soon__remove_idle(self);
     return true;
 }
 
@@ -245,7 +246,8 @@ static bool leaves_now(struct worker *self, bool reserved, bool *late)
 static bool sleep_until_woken(struct worker *self, bool reserved)
 {
     struct pool *pool = self->pool;
-    soon_ns deadline = soon__deadline(reserved ? RESERVE_NS : pool->idle_timeout);
+    bool longer = pool->idle_timeout < 0 || pool->idle_timeout > RESERVE_NS;
+    soon_ns deadline = soon__deadline(reserved && longer ? RESERVE_NS : pool->idle_timeout);
 
     /* acquire: pairs with the release in soon__wake(). */
     while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {

@@ -4,7 +4,7 @@
  *
  * Threads are started by whoever brings work, when no worker is idle and there
  * may be more of them (schedule.c); and by a worker that goes to sleep in a
- * wait while it is the last one awake and tasks are queued (a spare, below).
+ * wait while tasks are queued (a spare, below).
  */
 #include "thread_pool/pool.h"
 
@@ -36,14 +36,16 @@ static void withdrawn(soon_executor *ex, soon_future *f)
 static void blocking(soon_executor *ex, bool begin)
 {
     struct pool *pool = pool_of(ex);
-    struct worker *taken = NULL;
+    struct worker *self = soon__this_worker, *taken = NULL;
 
     /* In its finalizer a worker counts no more. */
-    if (!soon__this_worker || soon__this_worker->leaving)
+    if (!self || self->leaving)
         return;
+    if (begin)
+        soon__deque_slow_down(&self->deque);
     soon__lock_acquire(&pool->lock);
     if (begin) {
-        soon__end_runner(pool, soon__this_worker);
+        soon__end_runner(pool, self);
         soon__work_ends();
     } else {
         soon__work_begins();
@@ -53,7 +55,8 @@ static void blocking(soon_executor *ex, bool begin)
     soon__count_helpers(pool);
     /* Without memory or threads for a spare the next submit or wait tries
      * again. */
-    if (begin && soon__awake(pool) == 0 && soon__has_work(pool))
+    if (begin && soon__awake(pool) < pool->max_workers && !pool->n_searching &&
+        soon__has_work(pool))
         (void)soon__find_workers(pool, 1, &taken);
     soon__lock_release(&pool->lock);
     soon__wake(taken);

@@ -26,6 +26,8 @@ static struct worker workers[WORKERS];
 static soon_future tasks[TASKS];
 static _Atomic int state[TASKS];
 static _Atomic int left;             /* tasks to be run before the pool closes */
+static bool workers_leave;           /* when they have been idle for a while */
+static atomic_bool started;          /* one that makes up for it */
 static unsigned role[MODEL_THREADS]; /* which worker a thread is, or NONE */
 
 _Static_assert(SOON__DEQUE_SIZE < TASKS, "the model wants a deque that overflows");
@@ -121,7 +123,11 @@ void soon_callbacks_resume(bool before)
 
 int soon__worker_start(struct pool *of)
 {
-    (void)of;
+    if (workers_leave) { /* a new one would find what there is */
+        atomic_store(&started, true);
+        of->n_staying++;
+        return 0;
+    }
     /* Those that leave an ending pool may be missed by who has just submitted. */
     model_expect(atomic_load(&pool.ending) != POOL_OPEN, "all workers have been started");
     return -EAGAIN;
@@ -159,11 +165,14 @@ static void bind_pool(void)
     for (unsigned i = 0; i < TASKS; i++)
         MODEL_BIND(state[i], "state");
     MODEL_BIND(left, "left");
+    MODEL_BIND(started, "started");
 }
 
 static void start(unsigned n_workers, unsigned n_tasks)
 {
     model_swift_after = 0;
+    workers_leave = false;
+    atomic_init(&started, false);
     soon__backlog_free(&pool.queue); /* of the run before */
     memset(&pool, 0, sizeof pool);
     soon__inbox_init(&pool.inbox);
@@ -476,6 +485,30 @@ static void thread_leaving(unsigned self)
     }
 }
 
+/* ---- a worker that leaves for want of work, while another one submits ---- */
+
+static void before_idle(void)
+{
+    start(2, TASKS + 1);
+    pool.min_workers = 0;
+    pool.idle_timeout = 1;
+    workers_leave = true;
+}
+
+static void thread_idle(unsigned self)
+{
+    if (self == 0)
+        model_expect(submit(0), "a task was refused");
+    else if (self == 1)
+        work(&workers[1]);
+}
+
+static void after_idle(void)
+{
+    model_expect(atomic_load(&state[0]) == CLAIMED || atomic_load(&started),
+                 "nobody is left that will find the task");
+}
+
 /* ---- mutants ---- */
 
 static const struct model_mutant one_mutants[] = {
@@ -561,6 +594,11 @@ static const struct model_mutant leaving_mutants[] = {
     {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
 };
 
+static const struct model_mutant idle_mutants[] = {
+    {"soon__deque_publish", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
+    {"soon__count_helpers", "helpers", MODEL_STORE, MODEL_LOST, 0},
+};
+
 #define MUTANTS(of) of, sizeof of / sizeof *of
 
 int main(void)
@@ -588,6 +626,8 @@ int main(void)
          thread_slowing_down, after_submitting, resumed, MUTANTS(slowing_down_mutants)},
         {"parking: leaving while one is submitted", 60000, before_leaving, thread_leaving,
          after_submitting, resumed, MUTANTS(leaving_mutants)},
+        {"parking: leaving for want of work", 60000, before_idle, thread_idle, after_idle, resumed,
+         MUTANTS(idle_mutants)},
     };
 
     int failed = model_check(models, sizeof models / sizeof *models);
