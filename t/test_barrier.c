@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -64,6 +65,10 @@ START_TEST(one_of_two_sees_the_other)
 {
     struct thread thread;
 
+    if (!soon__has_barrier_everywhere()) {
+        fprintf(stderr, "SKIP: this kernel has no barriers for others\n");
+        return;
+    }
     both.rounds = (unsigned)scaled(ROUNDS);
     thread_start(&thread, store_and_load, NULL);
     for (unsigned i = 1; i <= both.rounds; i++) {
@@ -189,8 +194,11 @@ static void refuse_barriers(void)
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
 
-    REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        fprintf(stderr, "SKIP: no sandbox can be had: %s\n", strerror(errno));
+        _exit(EXIT_SUCCESS);
+    }
 }
 
 static void assert_child_succeeds(void (*run)(void))
