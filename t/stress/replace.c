@@ -119,6 +119,7 @@ int main(int argc, char **argv)
 {
     pthread_t threads[HAMMERS];
     uint64_t replaced = 0;
+    int first = SOON_START_FORKSERVER;
 
     REQUIRE_EQ(soon_init(argc, argv), 0);
     stress_begin("stress/replace");
@@ -126,7 +127,13 @@ int main(int argc, char **argv)
     REQUIRE(nowhere);
     for (uintptr_t i = 0; i < HAMMERS; i++)
         stress_spawn(&threads[i], hammer, (void *)i);
-    for (int method = SOON_START_FORKSERVER; method <= SOON_START_SPAWN; method++)
+    /* Its allocator has locks that it does not take over a fork: a worker that is born
+     * while a hammer holds one waits for it for ever. */
+    if (STRESS_THREAD_SANITIZER) {
+        fprintf(stderr, "SKIP: forked workers: the thread sanitizer's malloc does not survive\n");
+        first = SOON_START_SPAWN;
+    }
+    for (int method = first; method <= SOON_START_SPAWN; method++)
         replaced += replace(method, stress_processes(200));
     atomic_store(&over, true);
     for (unsigned i = 0; i < HAMMERS; i++)
