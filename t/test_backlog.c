@@ -4,6 +4,7 @@
  */
 #include "support.h"
 
+#include "core/chain.h"
 #include "core/future.h"
 #include "os/inject.h"
 #include "thread_pool/backlog.h"
@@ -103,17 +104,120 @@ START_TEST(what_is_in_the_inbox_is_newer)
 }
 END_TEST
 
+/* Those from first on, linked. */
+static soon_future *chain_from(size_t first)
+{
+    for (size_t i = first; i + 1 < n_made; i++)
+        soon__link(made[i], made[i + 1]);
+    return made[first];
+}
+
+static void append(size_t first)
+{
+    struct soon__parcel parcel;
+
+    EXPECT(soon__parcel_pack(&parcel, chain_from(first)));
+    soon__backlog_append(&backlog, &parcel);
+}
+
+/* Blocks that are not full are in the middle then; and first, and last. */
+START_TEST(parcels_keep_the_order)
+{
+    static const size_t parcels[] = {1, 700, 3, 1021, 510, 2};
+    soon_future *share[SHARE];
+    size_t out = 0, size = 1, n;
+
+    begin();
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < sizeof parcels / sizeof *parcels; i++) {
+            size_t first = n_made;
+            while (n_made < first + parcels[(i + round) % 6])
+                make(SOON_PRIORITY_NORMAL);
+            append(first);
+            if (i % 2)
+                push(SOON_PRIORITY_NORMAL);
+            ck_assert(soon__inbox_push(&inbox, make(SOON_PRIORITY_NORMAL)));
+            assert_ok(soon__backlog_reserve(&backlog, SOON__INBOX_SIZE));
+            soon__backlog_fetch(&backlog, &inbox);
+        }
+        ck_assert_uint_eq(soon__backlog_count(&backlog), n_made - out);
+        for (; (n = soon__backlog_take(&backlog, &inbox, share, size)); size = size % SHARE + 1)
+            for (size_t i = 0; i < n; i++)
+                EXPECT(share[i] == made[out++]);
+        ck_assert_uint_eq(out, n_made);
+    }
+    ck_assert_uint_le(soon__backlog_memory(&backlog), 4 * 4096);
+    end();
+}
+END_TEST
+
+/* What is left of them after a sweep is in order, too. */
+START_TEST(parcels_are_swept)
+{
+    size_t left = 0;
+
+    begin();
+    for (size_t n = 10; n < 1500; n += 99) {
+        size_t first = n_made;
+        while (n_made < first + n && n_made < MANY)
+            make(SOON_PRIORITY_NORMAL);
+        if (n_made > first)
+            append(first);
+    }
+    for (size_t i = 0; i < 5; i++)
+        EXPECT(take() == made[i]);
+    for (size_t i = 0; i < n_made; i++)
+        if (i % 3)
+            soon_future_cancel(made[i]);
+    for (soon_future *f = soon__backlog_sweep(&backlog); f; f = soon_future_next(f))
+        EXPECT(soon_future_cancelled(f));
+    for (size_t i = 6; i < n_made; i += 3, left++) /* the first five are out */
+        EXPECT(take() == made[i]);
+    ck_assert_uint_gt(left, MANY / 4);
+    ck_assert_ptr_null(take());
+    end();
+}
+END_TEST
+
+/* Neither one with another priority, nor without memory; then the chain is as before. */
+START_TEST(what_can_not_be_packed_is_left_alone)
+{
+    struct soon__parcel parcel;
+
+    begin();
+    while (n_made < 600)
+        make(SOON_PRIORITY_NORMAL);
+    soon_future *chain = chain_from(0);
+    soon__inject_after(SOON__INJECT_ALLOC, 2);
+    ck_assert(!soon__parcel_pack(&parcel, chain));
+    soon__inject_after(SOON__INJECT_ALLOC, 0);
+    ck_assert(parcel.n == 0 && !parcel.first);
+    made[599]->priority = SOON_PRIORITY_HIGH;
+    ck_assert(!soon__parcel_pack(&parcel, chain));
+    ck_assert(parcel.n == 0 && !parcel.first);
+    for (size_t i = 0; i < n_made; i++, chain = soon_future_next(chain))
+        EXPECT(chain == made[i]);
+    ck_assert_ptr_null(chain);
+    end();
+}
+END_TEST
+
 START_TEST(an_inbox_is_full_and_then_has_room_again)
 {
+    static soon_future *taken[SOON__INBOX_SIZE];
+
     begin();
-    for (int round = 0; round < 3; round++) {
+    for (size_t round = 0; round < 3; round++) {
         size_t first = n_made;
         for (int i = 0; i < SOON__INBOX_SIZE; i++)
             EXPECT(soon__inbox_push(&inbox, make(SOON_PRIORITY_NORMAL)));
         EXPECT(!soon__inbox_push(&inbox, made[0]));
-        for (int i = 0; i < SOON__INBOX_SIZE; i++)
-            EXPECT(soon__inbox_take(&inbox) == made[first + (size_t)i]);
-        EXPECT(soon__inbox_empty(&inbox) && !soon__inbox_take(&inbox));
+        for (size_t some = 1, n; first < n_made; first += n, some = 2 * some + round) {
+            n = soon__inbox_take(&inbox, taken, some);
+            EXPECT(n == some || n == n_made - first);
+            EXPECT(memcmp(taken, made + first, n * sizeof *taken) == 0);
+        }
+        EXPECT(soon__inbox_empty(&inbox) && !soon__inbox_take(&inbox, taken, 1));
     }
     end();
 }
@@ -225,6 +329,9 @@ Suite *test_suite(void)
     tcase_add_test(tests, the_order_is_kept);
     tcase_add_test(tests, what_is_in_the_inbox_is_newer);
     tcase_add_test(tests, an_inbox_is_full_and_then_has_room_again);
+    tcase_add_test(tests, parcels_keep_the_order);
+    tcase_add_test(tests, parcels_are_swept);
+    tcase_add_test(tests, what_can_not_be_packed_is_left_alone);
     tcase_add_test(tests, higher_priority_goes_first);
     tcase_add_test(tests, lower_priority_gets_a_turn);
     tcase_add_test(tests, a_sweep_leaves_what_is_pending);

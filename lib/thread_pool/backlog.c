@@ -5,15 +5,17 @@
 #include "core/mem.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum { AGE = 64, SPARES = 2 };
 
 #ifndef SOON__BLOCK_SIZE
-#define SOON__BLOCK_SIZE 511 /* 4 KiB; the model checker makes do with 2 */
+#define SOON__BLOCK_SIZE 510 /* 4 KiB; the model checker makes do with 2 */
 #endif
 
 struct soon__block {
     struct soon__block *next;
+    size_t n; /* entries, of which the backlog has taken some if it is the first */
     soon_future *entry[SOON__BLOCK_SIZE];
 };
 
@@ -21,7 +23,7 @@ struct soon__block {
 
 static size_t room(const struct soon__backlog *b)
 {
-    return (b->last ? SOON__BLOCK_SIZE - b->put : 0) + b->n_spare * SOON__BLOCK_SIZE;
+    return (b->last ? SOON__BLOCK_SIZE - b->last->n : 0) + b->n_spare * SOON__BLOCK_SIZE;
 }
 
 int soon__backlog_reserve(struct soon__backlog *b, size_t n)
@@ -57,37 +59,63 @@ static void append_block(struct soon__backlog *b)
     b->spare = block->next;
     b->n_spare--;
     block->next = NULL;
+    block->n = 0;
     if (b->last)
         b->last->next = block;
     else
         b->first = block;
     b->last = block;
-    b->put = 0;
+}
+
+/* The last block, which has room. */
+static struct soon__block *block_with_room(struct soon__backlog *b)
+{
+    if (!b->last || b->last->n == SOON__BLOCK_SIZE)
+        append_block(b);
+    return b->last;
 }
 
 static void push_normal(struct soon__backlog *b, soon_future *f)
 {
-    if (!b->last || b->put == SOON__BLOCK_SIZE)
-        append_block(b);
-    b->last->entry[b->put++] = f;
+    struct soon__block *block = block_with_room(b);
+
+    block->entry[block->n++] = f;
     b->n_normal++;
 }
 
-/* From a backlog that has some. */
-static soon_future *pop_normal(struct soon__backlog *b)
+/* All of the first block has been taken. */
+static void leave_block(struct soon__backlog *b)
 {
     struct soon__block *block = b->first;
-    soon_future *f = block->entry[b->taken++];
 
-    b->n_normal--;
-    if (!b->n_normal) {
-        b->taken = b->put = 0; /* it is the last block, too */
-    } else if (b->taken == SOON__BLOCK_SIZE) {
-        b->first = block->next;
-        b->taken = 0;
-        put_away(b, block);
+    b->taken = 0;
+    if (block == b->last) {
+        block->n = 0;
+        return;
     }
-    return f;
+    b->first = block->next;
+    put_away(b, block);
+}
+
+static size_t pop_normal(struct soon__backlog *b, soon_future **out, size_t max)
+{
+    size_t n = 0;
+
+    if (max > b->n_normal)
+        max = b->n_normal;
+    while (n < max) {
+        struct soon__block *block = b->first;
+        size_t some = block->n - b->taken;
+        if (some > max - n)
+            some = max - n;
+        memcpy(out + n, block->entry + b->taken, some * sizeof *out);
+        b->taken += some;
+        n += some;
+        if (b->taken == block->n)
+            leave_block(b);
+    }
+    b->n_normal -= n;
+    return n;
 }
 
 /* ---- in ---- */
@@ -112,11 +140,80 @@ void soon__backlog_push(struct soon__backlog *b, soon_future *chain)
 
 void soon__backlog_fetch(struct soon__backlog *b, struct soon__inbox *inbox)
 {
-    soon_future *f;
+    size_t left = SOON__INBOX_SIZE, n, room;
 
     /* No more than there is room for: others go on pushing. */
-    for (int n = 0; n < SOON__INBOX_SIZE && (f = soon__inbox_take(inbox)); n++)
-        push_normal(b, f);
+    do {
+        struct soon__block *block = block_with_room(b);
+        room = SOON__BLOCK_SIZE - block->n;
+        if (room > left)
+            room = left;
+        n = soon__inbox_take(inbox, block->entry + block->n, room);
+        block->n += n;
+        b->n_normal += n;
+        left -= n;
+    } while (left && n == room);
+}
+
+/* ---- parcels ---- */
+
+static bool add_block(struct soon__parcel *parcel)
+{
+    struct soon__block *block = soon__alloc(sizeof *block);
+
+    if (!block)
+        return false;
+    block->next = NULL;
+    block->n = 0;
+    *(parcel->last ? &parcel->last->next : &parcel->first) = block;
+    parcel->last = block;
+    parcel->n_blocks++;
+    return true;
+}
+
+static bool add(struct soon__parcel *parcel, soon_future *f)
+{
+    bool full = !parcel->last || parcel->last->n == SOON__BLOCK_SIZE;
+
+    if (soon__future_priority(f) != SOON_PRIORITY_NORMAL || (full && !add_block(parcel)))
+        return false;
+    parcel->last->entry[parcel->last->n++] = f;
+    parcel->n++;
+    return true;
+}
+
+bool soon__parcel_pack(struct soon__parcel *parcel, soon_future *chain)
+{
+    *parcel = (struct soon__parcel){.first = NULL};
+    for (soon_future *f = chain; f; f = f->next)
+        if (!add(parcel, f)) {
+            soon__parcel_free(parcel);
+            return false;
+        }
+    return true;
+}
+
+void soon__backlog_append(struct soon__backlog *b, const struct soon__parcel *parcel)
+{
+    *(b->last ? &b->last->next : &b->first) = parcel->first;
+    b->last = parcel->last;
+    b->n_blocks += parcel->n_blocks;
+    b->n_normal += parcel->n;
+}
+
+static void free_blocks(struct soon__block *block)
+{
+    while (block) {
+        struct soon__block *next = block->next;
+        soon__free(block, sizeof *block);
+        block = next;
+    }
+}
+
+void soon__parcel_free(struct soon__parcel *parcel)
+{
+    free_blocks(parcel->first);
+    *parcel = (struct soon__parcel){.first = NULL};
 }
 
 /* ---- out ---- */
@@ -141,13 +238,9 @@ static int lane_to_serve(struct soon__backlog *b, const bool has[LANES])
 static size_t take_normal(struct soon__backlog *b, struct soon__inbox *inbox, soon_future **out,
                           size_t max)
 {
-    size_t n = 0;
+    size_t n = pop_normal(b, out, max);
 
-    while (n < max && b->n_normal)
-        out[n++] = pop_normal(b);
-    while (n < max && (out[n] = soon__inbox_take(inbox)))
-        n++;
-    return n;
+    return n + soon__inbox_take(inbox, out + n, max - n);
 }
 
 /* No more than are to go before a LOW that waits. */
@@ -195,18 +288,17 @@ void soon__backlog_pass_turn(struct soon__backlog *b)
 static soon_future *sweep_normal(struct soon__backlog *b, soon_future *swept)
 {
     struct soon__block *block = b->first, *next;
-    size_t left = b->n_normal;
-    unsigned from = b->taken;
+    size_t from = b->taken;
 
     b->first = b->last = NULL;
-    b->taken = b->put = 0;
-    b->n_normal = 0;
+    b->taken = b->n_normal = 0;
     for (; block; block = next, from = 0) {
+        size_t n = block->n;
         next = block->next;
         block->next = b->spare;
         b->spare = block;
         b->n_spare++;
-        for (unsigned i = from; i < SOON__BLOCK_SIZE && left; i++, left--) {
+        for (size_t i = from; i < n; i++) {
             soon_future *f = block->entry[i];
             if (soon_future_unclaimed(f))
                 push_normal(b, f);
@@ -249,11 +341,6 @@ size_t soon__backlog_memory(const struct soon__backlog *b)
 
 void soon__backlog_free(struct soon__backlog *b)
 {
-    struct soon__block *next;
-
-    for (struct soon__block *block = b->first; block; block = next) {
-        next = block->next;
-        soon__free(block, sizeof *block);
-    }
+    free_blocks(b->first);
     free_spares(b, 0);
 }

@@ -6,7 +6,9 @@
  *     NORMAL       addresses in blocks; what the pool's inbox has is newer
  *
  * Most tasks are NORMAL, and a worker takes them by the share: from a block it
- * copies addresses, where a list would be a cache miss for each.
+ * copies addresses, where a list would be a cache miss for each. Many at once
+ * come in blocks of their own, which their submitter has filled without the lock:
+ * so a block in the middle may not be full.
  *
  * Ageing counts turns, as in core/task_queue.c: a lane that was passed over AGE
  * times while it had work is served next.
@@ -25,7 +27,7 @@ struct soon__backlog {
     struct soon_task_queue high, low;
     struct soon__block *first, *last; /* of the NORMAL ones, oldest first */
     struct soon__block *spare;
-    unsigned taken, put; /* entries of the first block that are gone; of the last that are there */
+    size_t taken; /* entries of the first block that are gone */
     size_t n_blocks, n_spare;
     size_t n_normal;
     unsigned passed_over[3]; /* HIGH, NORMAL, LOW */
@@ -40,6 +42,23 @@ void soon__backlog_push(struct soon__backlog *b, soon_future *chain);
 /* Moves what is in the inbox behind what is here already: so that what is
  * pushed next comes after it. At most SOON__INBOX_SIZE must be reserved. */
 void soon__backlog_fetch(struct soon__backlog *b, struct soon__inbox *inbox);
+
+/* A chain of NORMAL ones that is about to come in: its addresses in blocks, made without
+ * the lock. */
+struct soon__parcel {
+    struct soon__block *first, *last;
+    size_t n_blocks, n;
+};
+
+/* False if some are not NORMAL, or there is no memory: then *parcel is empty. The
+ * chain is left as it is. */
+bool soon__parcel_pack(struct soon__parcel *parcel, soon_future *chain);
+
+/* Appends a parcel, which is the backlog's then. Takes the same time for any. */
+void soon__backlog_append(struct soon__backlog *b, const struct soon__parcel *parcel);
+
+/* One that was not appended. */
+void soon__parcel_free(struct soon__parcel *parcel);
 
 /* Takes what is due: up to max NORMAL ones, or one of another priority. How
  * many; 0 if there is none. */

@@ -100,22 +100,28 @@ static inline bool soon__inbox_empty(const struct soon__inbox *inbox)
     return atomic_load_explicit(&inbox->slot[head % SOON__INBOX_SIZE], memory_order_seq_cst) & 1;
 }
 
-/* Under the lock. The oldest, or NULL. */
-static inline soon_future *soon__inbox_take(struct soon__inbox *inbox)
+/* Under the lock. The oldest, up to max of them. How many. */
+static inline size_t soon__inbox_take(struct soon__inbox *inbox, soon_future **out, size_t max)
 {
     /* relaxed: it is written under the lock. */
     int64_t head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
-    /* acquire: pairs with the swap in soon__inbox_push(). */
-    uintptr_t at =
-        atomic_load_explicit(&inbox->slot[head % SOON__INBOX_SIZE], memory_order_acquire);
-    if (at & 1)
-        return NULL;
-    /* relaxed: head publishes it. */
-    atomic_store_explicit(&inbox->slot[head % SOON__INBOX_SIZE],
-                          soon__inbox_vacancy(head + SOON__INBOX_SIZE), memory_order_relaxed);
-    /* release: pairs with the acquire in soon__inbox_has_room(). */
-    atomic_store_explicit(&inbox->head, head + 1, memory_order_release);
-    return (soon_future *)at;
+    size_t n = 0;
+
+    for (; n < max; n++, head++) {
+        _Atomic uintptr_t *slot = &inbox->slot[head % SOON__INBOX_SIZE];
+        /* acquire: pairs with the swap in soon__inbox_push(). */
+        uintptr_t at = atomic_load_explicit(slot, memory_order_acquire);
+        if (at & 1)
+            break;
+        /* relaxed: head publishes it. */
+        atomic_store_explicit(slot, soon__inbox_vacancy(head + SOON__INBOX_SIZE),
+                              memory_order_relaxed);
+        out[n] = (soon_future *)at;
+    }
+    if (n)
+        /* release: pairs with the acquire in soon__inbox_has_room(). */
+        atomic_store_explicit(&inbox->head, head, memory_order_release);
+    return n;
 }
 
 #endif

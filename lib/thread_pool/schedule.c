@@ -53,6 +53,7 @@ enum {
     LOOK_EVERY = 61, /* turns from the deque between looks at the queue */
     AGE = 64,        /* HIGHs in a row that go before a deque */
     SPIN_SLICE_NS = 1000,
+    PARCEL = 256, /* tasks at once that are put in order before the lock is taken */
 };
 
 #ifndef SPIN_SLICES
@@ -90,32 +91,43 @@ bool soon__has_work(struct pool *pool)
 
 /* ---- work comes in ---- */
 
+/* Under the lock. 0, or why not; parcel: the chain, if it is not empty. */
+static int enter_queue(struct pool *pool, soon_future *chain, size_t n,
+                       const struct soon__parcel *parcel, struct worker **taken)
+{
+    struct worker *self = soon__this_worker;
+    int ending = atomic_load(&pool->ending);
+
+    if (ending != POOL_OPEN)
+        return ending == POOL_BROKEN ? -ENOTRECOVERABLE : -ESHUTDOWN;
+    int error = soon__backlog_reserve(&pool->queue, SOON__INBOX_SIZE + (parcel->n ? 0 : n));
+    if (!error)
+        error = soon__find_workers(pool, n, taken);
+    if (error)
+        return error;
+    if (self && self->pool == pool && self->deque.overflowed)
+        soon__put_deque_first(self);
+    soon__backlog_fetch(&pool->queue, &pool->inbox);
+    if (parcel->n)
+        soon__backlog_append(&pool->queue, parcel);
+    else
+        soon__backlog_push(&pool->queue, chain);
+    return 0;
+}
+
 static __attribute__((noinline)) int schedule_queue(struct pool *pool, soon_future *chain, size_t n)
 {
-    struct worker *self = soon__this_worker, *taken = NULL;
-    int error;
+    struct worker *taken = NULL;
+    struct soon__parcel parcel = {.first = NULL};
 
+    if (n >= PARCEL)
+        soon__parcel_pack(&parcel, chain);
     soon__lock_acquire(&pool->lock);
-    switch (atomic_load(&pool->ending)) {
-    case POOL_OPEN:
-        error = soon__backlog_reserve(&pool->queue, SOON__INBOX_SIZE + n);
-        if (!error)
-            error = soon__find_workers(pool, n, &taken);
-        break;
-    case POOL_BROKEN:
-        error = -ENOTRECOVERABLE;
-        break;
-    default:
-        error = -ESHUTDOWN;
-    }
-    if (!error) {
-        if (self && self->pool == pool && self->deque.overflowed)
-            soon__put_deque_first(self);
-        soon__backlog_fetch(&pool->queue, &pool->inbox);
-        soon__backlog_push(&pool->queue, chain);
-    }
+    int error = enter_queue(pool, chain, n, &parcel, &taken);
     soon__count_queue(pool);
     soon__lock_release(&pool->lock);
+    if (error)
+        soon__parcel_free(&parcel);
     soon__wake(taken);
     return error;
 }
