@@ -7,6 +7,7 @@
 #include "machine.h"
 
 #include <soon.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -307,6 +308,14 @@ static void drop(void *pool, size_t n, bool cancelled)
         soon_future_unref(f[i]);
 }
 
+/* For bench/run: prints how far apart the CPUs are, in ns, or nothing if there is one. */
+static int tell_distance(void)
+{
+    if (machine_two_cpus("the distance between CPUs"))
+        printf("%.1f\n", machine_distance());
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     static const struct bench_peer peer = {
@@ -330,5 +339,7 @@ int main(int argc, char **argv)
     };
 
     bench_check(soon_init(argc, argv), "soon_init");
+    if (argc == 2 && strcmp(argv[1], "--distance") == 0)
+        return tell_distance();
     return bench_main(argc, argv, &peer);
 }

@@ -28,6 +28,10 @@ bool machine_two_cpus(const char *what);
  * machine_two_cpus() must be true. */
 void machine_on_two_cpus(void (*first)(void *data), void (*second)(void *data), void *data);
 
+/* How long a cache line takes from one CPU to another just now, in ns; takes some
+ * milliseconds. machine_two_cpus() must be true. */
+double machine_distance(void);
+
 /* Rows "NAME p50" and "NAME p99" of n times in us. */
 void machine_report_trips(const char *name, double *us, size_t n);
 
