@@ -56,12 +56,14 @@ struct worker {
     _Atomic uint64_t stolen, begun; /* tasks. Sync: atomic; the worker writes */
 
     /* See runner.c. Sync: pool->lock, and the worker may read at any time */
-    bool has_share;                  /* it runs one that is large enough to judge by */
-    uint64_t share_from;             /* begun was that when it took it */
-    soon_ns share_began;             /* and the time */
-    soon_ns watching_since, seen_at; /* first, and last, it has looked at the runner's begun */
-    uint64_t seen_begun;             /* which was that */
-    uint32_t ticket;                 /* pool->rouse was that */
+    bool has_share;      /* it runs one that is large enough to judge by */
+    bool was_slow;       /* the one before was */
+    uint64_t share_from; /* begun was that when it took it */
+    soon_ns share_began; /* and the time */
+    soon_ns seen_at;     /* it has looked at the runner's begun */
+    uint64_t seen_begun; /* which was that */
+    uint32_t ticket;     /* pool->rouse was that, before it naps */
+    soon_ns calm_since;  /* and pool->calm_since that */
 };
 
 struct pool {
@@ -103,6 +105,7 @@ struct pool {
     struct worker *runner;            /* or NULL: see runner.c. Sync: lock */
     struct worker *watcher;           /* who naps, or NULL. Sync: lock */
     soon_ns no_runner_until;          /* Sync: lock */
+    soon_ns calm_since;               /* or 0: there was no runner yet. Sync: lock */
     soon__futex rouse;                /* Sync: atomic: changes when the watcher is to look */
     unsigned n_workers;               /* threads. Sync: lock */
     unsigned n_staying;               /* of them, those not about to leave. Sync: lock */

@@ -18,14 +18,17 @@
  * future, and when its tasks are not quick. That it sees at the end of a share, and
  * the watcher at the end of a nap, if the runner has not come as far as it should
  * have. From then on everybody joins in again, as if nothing had been. So what is
- * behind a task that takes long, or for ever, may begin late by a nap.
+ * behind a task that takes long, or for ever, may begin late by a nap. One share that
+ * took up to FORGIVEN times too long is forgiven: it may be the CPU that was away, for
+ * an interrupt or a host's own ends, some hundred times a second. Two in a row are not.
  *
  * Where quick tasks are mixed with long ones, a runner is soon at a long one again, and
  * meanwhile nobody runs the quick ones. So when one was found slow there is none for
  * PAUSE times as long as that took.
  *
  * Each nap takes a CPU from somebody when it ends. It is NAP_NS long, or a SHARE of
- * the time that there was nothing else to do but watch, up to NAP_MAX_NS.
+ * the time for which the pool has been calm, up to NAP_MAX_NS: since its first runner,
+ * or since one was found slow.
  *
  * No task is left lying, as schedule.c has it. Who sleeps though there is work has
  * seen, under the lock, that another searches. Who searches no more looks, under
@@ -62,7 +65,7 @@
 #define SOON__QUICK_TASKS 16 /* of a share, to judge by */
 #endif
 
-enum { SLACK = 2, NAP_NS = 200000, NAP_MAX_NS = 1000000, SHARE = 16, PAUSE = 4 };
+enum { SLACK = 2, FORGIVEN = 4, NAP_NS = 200000, NAP_MAX_NS = 1000000, SHARE = 16, PAUSE = 4 };
 
 static bool is_quick(uint64_t tasks, soon_ns took)
 {
@@ -95,11 +98,13 @@ void soon__rest_runner(struct pool *pool, const struct worker *runner)
         soon__stop_searching(pool->watcher);
 }
 
-static void begin_runner(struct worker *self)
+static void begin_runner(struct worker *self, soon_ns now)
 {
     struct pool *pool = self->pool;
 
     pool->runner = self;
+    if (!pool->calm_since)
+        pool->calm_since = now;
     if (pool->watcher && !pool->watcher->searching)
         search_watching(pool->watcher);
 }
@@ -107,6 +112,7 @@ static void begin_runner(struct worker *self)
 /* It has not been quick for so long. */
 static void depose(struct pool *pool, const struct worker *runner, soon_ns now, soon_ns took)
 {
+    pool->calm_since = now;
     pool->no_runner_until = now + PAUSE * took;
     soon__end_runner(pool, runner);
 }
@@ -124,11 +130,13 @@ void soon__judge_share(struct worker *self, size_t next)
         return;
     soon_ns now = soon__now();
     soon_ns took = now - self->share_began;
-    if (judge && pool->runner == self && !is_quick(SLACK * n, took))
+    bool slow = judge && !is_quick(SLACK * n, took);
+    if (slow && pool->runner == self && (self->was_slow || !is_quick(FORGIVEN * SLACK * n, took)))
         depose(pool, self, now, took);
     else if (judge && !pool->runner && n >= SOON__QUICK_TASKS && is_quick(n, took) &&
              now >= pool->no_runner_until)
-        begin_runner(self);
+        begin_runner(self, now);
+    self->was_slow = slow;
     self->share_from = begun;
     self->share_began = now;
 }
@@ -161,8 +169,6 @@ bool soon__leave_to_runner(struct worker *self)
         depose(pool, runner, now, now - self->seen_at);
         return false;
     }
-    if (!watched)
-        self->watching_since = now;
     self->seen_begun = begun;
     self->seen_at = now;
     return true;
@@ -175,12 +181,13 @@ void soon__start_watching(struct worker *self)
     pool->watcher = self;
     /* relaxed: it changes under the lock. */
     self->ticket = atomic_load_explicit(&pool->rouse, memory_order_relaxed);
+    self->calm_since = pool->calm_since;
     search_watching(self);
 }
 
 void soon__nap_watching(const struct worker *self)
 {
-    soon_ns nap = (self->seen_at - self->watching_since) / SHARE;
+    soon_ns nap = (self->seen_at - self->calm_since) / SHARE;
 
     if (nap < NAP_NS)
         nap = NAP_NS;
