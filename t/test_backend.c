@@ -300,6 +300,26 @@ START_TEST(figures_are_the_librarys_and_the_backends)
 }
 END_TEST
 
+/* Counted as it comes in, number and bytes in one step, it is taken back in two. */
+START_TEST(a_refused_plain_task_is_not_counted)
+{
+    soon_future *f = NULL;
+    soon_stats stats;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    atomic_store(&desk.refusal, -EAGAIN);
+    ck_assert_int_eq(soon_submit(ex, task_echo, "12345", 5, &f), -EAGAIN);
+    atomic_store(&desk.refusal, 0);
+    assert_ok(soon_shutdown(ex, 0, 0));
+    ck_assert_int_eq(soon_submit(ex, task_echo, "12345", 5, &f), -ESHUTDOWN);
+    ck_assert_ptr_null(f);
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.pending, 0);
+    ck_assert_uint_eq(stats.bytes_in, 0);
+    close_desk();
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("backend");
@@ -317,6 +337,7 @@ Suite *test_suite(void)
     tcase_add_test(submitting, submit_hands_over_what_was_submitted);
     tcase_add_test(submitting, submit_many_is_one_chain_in_order);
     tcase_add_loop_test(submitting, a_refused_submit_changes_nothing, 0, 4);
+    tcase_add_test(submitting, a_refused_plain_task_is_not_counted);
     tcase_add_test(submitting, the_library_keeps_the_bound);
     tcase_add_test(submitting, callers_run_what_finds_no_room);
     tcase_add_test(submitting, a_broken_executor_lets_a_blocked_submit_go);

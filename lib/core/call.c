@@ -82,17 +82,15 @@ static __attribute__((noinline)) int replace_result(soon_call *call, const void 
     return 0;
 }
 
-/* A word or two, in a call like most, go where they belong at once. */
+/* A word, in a call like most, goes where it belongs at once. */
 int soon_return(soon_call *call, const void *value, size_t len)
 {
-    enum { WORD = sizeof(uint64_t), ROOM = 2 * WORD };
-
     if (!call || (!value && len))
         return -EINVAL;
     soon_future *f = call->future;
-    if (call->odd || len < WORD || len > ROOM || f->arg_len > SOON__PAYLOAD - ROOM)
+    if (call->odd || !soon__is_word(len) || f->arg_len > SOON__PAYLOAD - SOON__WORD_ROOM)
         return replace_result(call, value, len);
-    soon__move_words(f->payload + SOON__PAYLOAD - ROOM, value, len);
+    soon__move_word(f->payload + SOON__PAYLOAD - SOON__WORD_ROOM, value, len);
     call->len = len;
     return 0;
 }

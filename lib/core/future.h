@@ -92,9 +92,10 @@ enum {
 };
 
 enum {
-    SOON__PAYLOAD = 48,  /* bytes for argument and result inside the future */
-    SOON__OUTSIDE = 255, /* a length that says: in a blob of its own */
-    SOON__LENT = 254,    /* a length that says: where the backend keeps it; see struct soon__loan */
+    SOON__PAYLOAD = 48,   /* bytes for argument and result inside the future */
+    SOON__WORD_ROOM = 16, /* of it for a result of a word, see soon__is_word() */
+    SOON__OUTSIDE = 255,  /* a length that says: in a blob of its own */
+    SOON__LENT = 254, /* a length that says: where the backend keeps it; see struct soon__loan */
 };
 
 /* Bytes outside a future: a large argument or result. */
@@ -166,25 +167,36 @@ static inline size_t soon__round16(size_t n)
     return (n + 15) & ~(size_t)15;
 }
 
-/* memmove() for what most arguments and results are, a word or two; false, and not
- * moved: it is something else. */
-static inline bool soon__move_words(void *to, const void *from, size_t len)
+/* Most arguments and results are a word or two, or half of one. */
+static inline bool soon__is_word(size_t len)
 {
-    uint64_t first, last;
+    return len >= sizeof(uint32_t) && len <= 2 * sizeof(uint64_t);
+}
 
-    if (len < sizeof first || len > 2 * sizeof first)
-        return false;
-    memcpy(&first, from, sizeof first);
-    memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
-    memcpy(to, &first, sizeof first);
-    memcpy((char *)to + len - sizeof last, &last, sizeof last);
-    return true;
+/* memmove() for those. Their first and last bytes may overlap. */
+static inline void soon__move_word(void *to, const void *from, size_t len)
+{
+    if (len >= sizeof(uint64_t)) {
+        uint64_t first, last;
+        memcpy(&first, from, sizeof first);
+        memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
+        memcpy(to, &first, sizeof first);
+        memcpy((char *)to + len - sizeof last, &last, sizeof last);
+    } else {
+        uint32_t first, last;
+        memcpy(&first, from, sizeof first);
+        memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
+        memcpy(to, &first, sizeof first);
+        memcpy((char *)to + len - sizeof last, &last, sizeof last);
+    }
 }
 
 /* memmove() without a call for those. */
 static inline void soon__move(void *to, const void *from, size_t len)
 {
-    if (!soon__move_words(to, from, len) && len)
+    if (soon__is_word(len))
+        soon__move_word(to, from, len);
+    else if (len)
         memmove(to, from, len);
 }
 
@@ -195,15 +207,12 @@ static inline void soon__copy_small(void *to, const void *from, size_t len)
     unsigned char *t = to;
     const unsigned char *f = from;
 
-    if (soon__move_words(to, from, len))
-        return;
-    if (len > STEP) { /* the last step may overlap the one before */
+    if (soon__is_word(len)) {
+        soon__move_word(to, from, len);
+    } else if (len > STEP) { /* the last step may overlap the one before */
         for (size_t at = STEP; at < len; at += STEP)
             memcpy(t + at - STEP, f + at - STEP, STEP);
         memcpy(t + len - STEP, f + len - STEP, STEP);
-    } else if (len >= sizeof(uint32_t)) {
-        memcpy(t, f, sizeof(uint32_t));
-        memcpy(t + len - sizeof(uint32_t), f + len - sizeof(uint32_t), sizeof(uint32_t));
     } else {
         for (size_t at = 0; at < len; at++)
             t[at] = f[at];

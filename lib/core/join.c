@@ -85,10 +85,8 @@ __attribute__((noinline)) void soon__run_child(soon_future *f)
 
 static inline void copy_value(const soon_future *f, void *value, size_t len)
 {
-    enum { WORD = sizeof(uint64_t) };
-
-    if (len >= WORD && len <= 2 * WORD) /* as most are: their place does not depend on it */
-        soon__move_words(value, soon__value_at(f, 2 * WORD), len);
+    if (soon__is_word(len)) /* as most are: their place does not depend on it */
+        soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len);
     else
         soon__copy_small(value, soon__value_at(f, len), len);
 }

@@ -240,11 +240,19 @@ static inline void count_submitted(soon_executor *ex, size_t n)
         atomic_fetch_add(&ex->core->tallies.base.figure[SOON__N_SUBMITTED], n);
 }
 
-/* From here on a drain waits for these n, and they hold ex: see executor.h.
- * Until submit returns the caller's reference holds it too. */
+/* The same for a plain task, and counts its argument in the same step. */
+static inline void count_plain(soon_executor *ex, size_t arg_len)
+{
+    if (soon__in_task_of(ex))
+        soon__bump_plain(soon__self.tally, arg_len);
+    else
+        atomic_fetch_add(&ex->core->tallies.base.plain[arg_len], 1);
+}
+
+/* Once n are counted: from here on a drain waits for them, and they hold ex: see
+ * executor.h. Until submit returns the caller's reference holds it too. */
 static inline int enter(soon_executor *ex, size_t n)
 {
-    count_submitted(ex, n);
     if (atomic_load(&ex->core->closed)) {
         soon__unsubmit(ex, n);
         return soon__closed_error(ex->core);
@@ -317,6 +325,7 @@ int soon__send(soon_executor *ex, struct soon__chain *chain, unsigned flags, soo
     if (error)
         return error;
     bool slots = core->max_pending && !(flags & SOON__FORCE);
+    count_submitted(ex, chain->n);
     error = enter(ex, chain->n);
     if (!error) {
         soon_future *surplus = queued < chain->n ? split(chain, queued) : NULL;
@@ -390,10 +399,10 @@ int soon_submit_task(soon_executor *ex, const soon_task *task, soon_future **out
     return soon__submit(ex, task, 0, SOON__NEVER, out);
 }
 
-static __attribute__((cold)) void leave_plain(soon_executor *ex, size_t arg_len)
+/* What count_plain() has counted did not come in. */
+static __attribute__((cold)) void uncount_bytes(soon_executor *ex, size_t arg_len)
 {
     count_bytes(ex, 0 - (uint64_t)arg_len, 0);
-    leave(ex, 1);
 }
 
 /* The short way for what most tasks are: a small argument and nothing else, for
@@ -407,20 +416,27 @@ static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t 
     if (!f)
         return -ENOMEM;
     soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
+    count_plain(ex, arg_len);
     int error = enter(ex, 1);
     if (!error) {
-        if (arg_len)
-            soon__count(ex, &ex->core->tallies, SOON__N_BYTES_IN, arg_len);
         error = ex->ops->submit(ex, f, 1);
         if (!error) {
             if (out)
                 *out = f;
             return 0;
         }
-        leave_plain(ex, arg_len);
+        leave(ex, 1);
     }
+    uncount_bytes(ex, arg_len);
     soon__future_drop(f, out ? 2 : 1);
     return soon__explain(ex, error);
+}
+
+/* Apart, so that what comes before needs no room for a task. */
+static __attribute__((noinline)) int submit_as_task(soon_executor *ex, soon_fn *fn, const void *arg,
+                                                    size_t arg_len, soon_future **out)
+{
+    return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
 }
 
 static __attribute__((noinline)) int
@@ -429,7 +445,7 @@ submit_otherwise(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len
     if (ex && ex->core->plain && fn && arg_len <= SOON__PAYLOAD && (arg || !arg_len) &&
         !soon_executor_inherited(ex))
         return submit_plain(ex, fn, arg, arg_len, out);
-    return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
+    return submit_as_task(ex, fn, arg, arg_len, out);
 }
 
 /* The deque does not take what fork_off() has made. */
@@ -440,7 +456,8 @@ static __attribute__((noinline, cold)) int fork_elsewhere(soon_executor *ex, soo
 
     int error = ex->ops->submit(ex, f, 1);
     if (error) {
-        leave_plain(ex, arg_len);
+        uncount_bytes(ex, arg_len);
+        leave(ex, 1);
         soon__future_drop(f, 2);
         return soon__explain(ex, error);
     }
@@ -463,7 +480,7 @@ static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *
     soon_future *f = soon__future_at_hand();
 
     soon__init_plain(f, ex, fn, arg, arg_len, 0, 2);
-    soon__bump_forked(soon__self.tally, arg_len);
+    soon__bump_plain(soon__self.tally, arg_len);
     if (!soon__deque_offer(own, f))
         return fork_elsewhere(ex, f, out);
     *out = f;

@@ -29,10 +29,10 @@ static void add_joined(const struct soon__tally *t, uint64_t sum[SOON__FIGURES])
     }
 }
 
-static void add_forked(const struct soon__tally *t, uint64_t sum[SOON__FIGURES])
+static void add_plain(const struct soon__tally *t, uint64_t sum[SOON__FIGURES])
 {
     for (size_t len = 0; len < SOON__LENGTHS; len++) {
-        uint64_t n = atomic_load(&t->forked[len]);
+        uint64_t n = atomic_load(&t->plain[len]);
         sum[SOON__N_SUBMITTED] += n;
         sum[SOON__N_BYTES_IN] += n * len;
     }
@@ -43,7 +43,7 @@ void soon__tally_leave(struct soon__tallies *tallies, struct soon__tally *shard)
     uint64_t had[SOON__FIGURES] = {0};
 
     add_joined(shard, had);
-    add_forked(shard, had);
+    add_plain(shard, had);
     soon__lock_acquire(&tallies->lock);
     struct soon__tally **link = &tallies->shards;
     while (*link != shard)
@@ -71,6 +71,7 @@ void soon__tally_sum(struct soon__tallies *tallies, uint64_t sum[SOON__FIGURES])
             sum[i] += atomic_load(&t->figure[i]);
     }
     for (const struct soon__tally *t = tallies->shards; t; t = t->next)
-        add_forked(t, sum);
+        add_plain(t, sum);
+    add_plain(&tallies->base, sum);
     soon__lock_release(&tallies->lock);
 }

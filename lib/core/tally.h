@@ -31,17 +31,18 @@ enum soon__figure {
 
 enum { SOON__LENGTHS = 49 }; /* 0 to SOON__PAYLOAD */
 
-/* What a task forks, and joins without anything else happening, is counted in one
- * step: the number of tasks with arguments, or results, of a length is as many
- * SUBMITTED, or FINISHED and RELEASED, and their bytes.
+/* Tasks with nothing but a small argument are counted in one step as they come in: the
+ * number of those with an argument of a length is as many SUBMITTED, and BYTES_IN. The
+ * same goes for what a task forks, and joins without anything else happening, and the
+ * length of its result: FINISHED, RELEASED and BYTES_OUT.
  *
  * So RELEASED comes before such a task is done. That order matters only to a drain,
  * which waits for the outer task, too; when that is released this one is done. */
 struct soon__tally {
     /* Sync: atomic, all three; a shard is written by its thread only. */
     _Alignas(64) _Atomic uint64_t figure[SOON__FIGURES];
-    _Atomic uint64_t forked[SOON__LENGTHS]; /* by the length of the argument */
-    _Atomic uint64_t joined[SOON__LENGTHS]; /* by that of the result */
+    _Atomic uint64_t plain[SOON__LENGTHS];  /* by the length of the argument */
+    _Atomic uint64_t joined[SOON__LENGTHS]; /* by that of the result; none in the base */
     struct soon__tally *next;               /* Sync: the tallies' lock */
 };
 
@@ -80,9 +81,9 @@ static inline void soon__bump(struct soon__tally *mine, enum soon__figure figure
     soon__add(&mine->figure[figure], n);
 }
 
-static inline void soon__bump_forked(struct soon__tally *mine, size_t arg_len)
+static inline void soon__bump_plain(struct soon__tally *mine, size_t arg_len)
 {
-    soon__add(&mine->forked[arg_len], 1);
+    soon__add(&mine->plain[arg_len], 1);
 }
 
 static inline void soon__bump_joined(struct soon__tally *mine, size_t value_len)
@@ -90,7 +91,7 @@ static inline void soon__bump_joined(struct soon__tally *mine, size_t value_len)
     _Atomic uint64_t *joined = &mine->joined[value_len];
 
     /* relaxed: as above; release: who sums it finds what came before, that the task
-     * was forked too; pairs with soon__tally_sum(). */
+     * came in too; pairs with soon__tally_sum(). */
     atomic_store_explicit(joined, atomic_load_explicit(joined, memory_order_relaxed) + 1,
                           memory_order_release);
 }

@@ -42,10 +42,16 @@ struct soon__inbox {
     _Alignas(64) _Atomic uintptr_t slot[SOON__INBOX_SIZE]; /* Sync: atomic */
 };
 
-/* What slot i mod SIZE holds while it is empty for i. */
+/* i mod SIZE. No index is negative: unsigned it is a mask. */
+static inline size_t soon__inbox_slot(int64_t i)
+{
+    return (uint64_t)i % SOON__INBOX_SIZE;
+}
+
+/* What that slot holds while it is empty for i. */
 static inline uintptr_t soon__inbox_vacancy(int64_t i)
 {
-    return (uintptr_t)(i / SOON__INBOX_SIZE) << 1 | 1;
+    return (uintptr_t)((uint64_t)i / SOON__INBOX_SIZE) << 1 | 1;
 }
 
 static inline void soon__inbox_init(struct soon__inbox *inbox)
@@ -54,7 +60,7 @@ static inline void soon__inbox_init(struct soon__inbox *inbox)
     atomic_init(&inbox->seen, 0);
     atomic_init(&inbox->head, 0);
     for (int64_t i = 0; i < SOON__INBOX_SIZE; i++)
-        atomic_init(&inbox->slot[i], soon__inbox_vacancy(i));
+        atomic_init(&inbox->slot[soon__inbox_slot(i)], soon__inbox_vacancy(i));
 }
 
 /* Has index i a slot? */
@@ -80,7 +86,7 @@ static inline bool soon__inbox_push(struct soon__inbox *inbox, soon_future *f)
         uintptr_t vacancy = soon__inbox_vacancy(i);
         /* seq_cst: publishes f to who takes it; and who pushes then looks
          * whether anybody is left to do so, see schedule.c. */
-        if (atomic_compare_exchange_strong_explicit(&inbox->slot[i % SOON__INBOX_SIZE], &vacancy,
+        if (atomic_compare_exchange_strong_explicit(&inbox->slot[soon__inbox_slot(i)], &vacancy,
                                                     (uintptr_t)f, memory_order_seq_cst,
                                                     memory_order_relaxed)) {
             atomic_store_explicit(&inbox->hint, i + 1, memory_order_relaxed);
@@ -97,7 +103,7 @@ static inline bool soon__inbox_empty(const struct soon__inbox *inbox)
 {
     /* seq_cst, both: see soon__inbox_push(). */
     int64_t head = atomic_load_explicit(&inbox->head, memory_order_seq_cst);
-    return atomic_load_explicit(&inbox->slot[head % SOON__INBOX_SIZE], memory_order_seq_cst) & 1;
+    return atomic_load_explicit(&inbox->slot[soon__inbox_slot(head)], memory_order_seq_cst) & 1;
 }
 
 /* Under the lock. The oldest, up to max of them. How many. */
@@ -108,7 +114,7 @@ static inline size_t soon__inbox_take(struct soon__inbox *inbox, soon_future **o
     size_t n = 0;
 
     for (; n < max; n++, head++) {
-        _Atomic uintptr_t *slot = &inbox->slot[head % SOON__INBOX_SIZE];
+        _Atomic uintptr_t *slot = &inbox->slot[soon__inbox_slot(head)];
         /* acquire: pairs with the swap in soon__inbox_push(). */
         uintptr_t at = atomic_load_explicit(slot, memory_order_acquire);
         if (at & 1)
