@@ -120,7 +120,8 @@ void soon__call_deliver_all(soon_call *call, int code)
     struct soon__blob *blob = call->large.blob;
     f->code = code;
     if (code == 0) {
-        f->value = blob;
+        if (blob)
+            f->value = blob;
         f->value_len = blob ? SOON__OUTSIDE : (uint8_t)call->len;
         soon__free_string(call->message);
         return;

@@ -74,7 +74,6 @@
 #include <stdatomic.h>
 
 #include "os/barrier.h"
-#include "os/fetch.h"
 
 #ifndef SOON__DEQUE_SIZE
 #define SOON__DEQUE_SIZE 512 /* the model checker makes do with 2 */
@@ -375,15 +374,16 @@ static inline int64_t soon__deque_size(const struct soon__deque *d)
            atomic_load_explicit(&d->top, memory_order_relaxed);
 }
 
-/* Owner. Has what is so many behind the oldest fetched, to be run soon. */
-static inline void soon__deque_fetch(const struct soon__deque *d, int64_t behind)
+/* Owner. What is so many behind the oldest, which may be gone any time, or NULL. */
+static inline const soon_future *soon__deque_behind(const struct soon__deque *d, int64_t behind)
 {
-    /* relaxed, all: the owner wrote the slots itself, and with an old top it
-     * fetches another entry. */
+    /* relaxed, all: the owner wrote the slots itself, and with an old top it is another
+     * entry. */
     int64_t at = atomic_load_explicit(&d->top, memory_order_relaxed) + behind;
 
-    if (at < atomic_load_explicit(&d->bottom, memory_order_relaxed))
-        soon__fetch(atomic_load_explicit(&d->slot[at & SOON__DEQUE_MASK], memory_order_relaxed));
+    if (at >= atomic_load_explicit(&d->bottom, memory_order_relaxed))
+        return NULL;
+    return atomic_load_explicit(&d->slot[at & SOON__DEQUE_MASK], memory_order_relaxed);
 }
 
 /* Anybody. Has everything before an index been taken? A snapshot. */

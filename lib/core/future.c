@@ -169,10 +169,10 @@ static void free_value(soon_future *f, soon_executor *keeper)
 {
     struct soon__loan *loan = f->loan;
 
-    if (f->value_len != SOON__LENT) {
+    if (f->value_len == SOON__OUTSIDE)
         soon__blob_free(f->value);
+    if (f->value_len != SOON__LENT)
         return;
-    }
     if (keeper)
         keeper->ops->give_back(keeper, loan->value, loan->len, loan->token);
     soon__free(loan, sizeof *loan);
@@ -184,7 +184,7 @@ static bool is_bare(const soon_future *f)
     /* relaxed: as in destroy(). */
     uintptr_t extra = (uintptr_t)atomic_load_explicit(&f->extra, memory_order_relaxed);
 
-    return !((uintptr_t)f->hooks | (uintptr_t)f->value | extra) &&
+    return !((uintptr_t)f->hooks | extra) && f->value_len < SOON__LENT &&
            !(f->flags & (SOON__LARGE | SOON__REMOTE));
 }
 

@@ -61,6 +61,7 @@
 
 #include "core/fork.h"
 #include "os/clock.h"
+#include "os/fetch.h"
 #include "os/futex.h"
 #include "os/pair.h"
 
@@ -146,8 +147,9 @@ struct soon_future {
     struct soon__hook *hooks;          /* Sync: its stripe's lock, see callback.h */
     struct soon__extra *_Atomic extra; /* Sync: atomic, set once */
     union {
-        struct soon__blob *value; /* or NULL. Sync: the completer, then const */
+        struct soon__blob *value; /* if value_len is OUTSIDE. Sync: the completer, then const */
         struct soon__loan *loan;  /* if value_len is LENT. Sync: the completer, then const */
+        const soon_future *ahead; /* else: see soon__fetch_ahead(). Sync: const after init */
     };
     int code;          /* Sync: the completer, then const */
     uint8_t arg_len;   /* Sync: const after init */
@@ -161,6 +163,24 @@ struct soon_future {
 };
 
 _Static_assert(sizeof(struct soon_future) == 112, "a future has outgrown its size class");
+
+/* To make it, or to run it, soon: all that is read then, with an argument of a word, is in
+ * two lines wherever it begins. f may be gone, or NULL. */
+static inline void soon__future_fetch(const soon_future *f)
+{
+    if (!f)
+        return;
+    soon__fetch(f);
+    soon__fetch(&f->payload[SOON__WORD_ROOM - 1]);
+}
+
+/* To take its result soon, too, which may be in a third. */
+static inline void soon__future_fetch_all(const soon_future *f)
+{
+    soon__future_fetch(f);
+    if (f)
+        soon__fetch(&f->payload[SOON__PAYLOAD - 1]);
+}
 
 static inline size_t soon__round16(size_t n)
 {

@@ -85,7 +85,7 @@ static bool reload(struct soon__future_cache *cache)
         soon__depot_give_empty(cache->loaded);
     load(cache, full, SOON__MAGAZINE);
     for (int i = 1; i <= SOON__AHEAD; i++)
-        soon__fetch(full->slot[SOON__MAGAZINE - i]);
+        soon__future_fetch(full->slot[SOON__MAGAZINE - i]);
     return true;
 }
 

@@ -16,10 +16,11 @@
 
 #include "core/depot.h"
 #include "core/thread.h"
-#include "os/fetch.h"
 #include "os/inject.h"
 
-enum { SOON__AHEAD = 3 }; /* futures between the one that is taken and the one that is fetched */
+/* Futures between the one that is made or read and the one that is fetched. A line that
+ * another CPU has written takes as long as making some of them. */
+enum { SOON__AHEAD = 6 };
 
 /* With another magazine, or from the allocator. */
 soon_future *soon__future_alloc_slowly(void);
@@ -45,8 +46,25 @@ static inline soon_future *soon__future_alloc(void)
     if (!soon__future_is_at_hand())
         return soon__future_alloc_slowly();
     if (cache->next - cache->first > SOON__AHEAD)
-        soon__fetch(cache->next[-1 - SOON__AHEAD]);
+        soon__future_fetch(cache->next[-1 - SOON__AHEAD]);
     return soon__inject(SOON__INJECT_ALLOC) ? NULL : soon__future_at_hand();
+}
+
+/* What the calling thread gets memory from a little later; or NULL. */
+static inline const soon_future *soon__future_ahead(void)
+{
+    const struct soon__future_cache *cache = &soon__self.futures;
+
+    return cache->next - cache->first >= SOON__AHEAD ? cache->next[-SOON__AHEAD] : NULL;
+}
+
+/* Who takes the result of f takes that of the next one soon, most likely, and those that
+ * a thread submits one after the other were in its magazine one after the other. f is
+ * done. What is fetched may be another future by now, or none: it is not looked at. */
+static inline void soon__fetch_ahead(const soon_future *f)
+{
+    if (f->value_len < SOON__LENT)
+        soon__future_fetch_all(f->ahead);
 }
 
 /* f's reference count stays 0 for as long as nobody gets the memory. */

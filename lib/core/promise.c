@@ -60,7 +60,8 @@ static int set_result(soon_future *f, const void *value, size_t len, close_fn *c
     soon__future_return_arg(f);
     if (len)
         memcpy(blob ? blob->bytes : room, value, len);
-    f->value = blob;
+    if (blob)
+        f->value = blob;
     f->value_len = blob ? SOON__OUTSIDE : (uint8_t)len;
     settle(f, SOON__FINISHED, from);
     return 0;

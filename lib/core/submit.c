@@ -416,6 +416,7 @@ static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t 
     if (!f)
         return -ENOMEM;
     soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
+    f->ahead = soon__future_ahead();
     count_plain(ex, arg_len);
     int error = enter(ex, 1);
     if (!error) {

@@ -33,88 +33,80 @@ static bool is_plain(const soon_executor *ex, const soon_task *task)
            task->priority == SOON_PRIORITY_NORMAL && task->arg_len <= SOON__PAYLOAD;
 }
 
-static int add_plain(struct soon__chain *chain, soon_executor *ex, const soon_task *task)
+static int add_plain(struct soon__chain *chain, soon_executor *ex, const soon_task *task,
+                     uint32_t refs)
 {
     soon_future *f = soon__future_alloc();
 
     if (!f)
         return -ENOMEM;
-    soon__init_plain(f, ex, task->fn, task->arg, task->arg_len, ex->core->future_flags, 1);
+    soon__init_plain(f, ex, task->fn, task->arg, task->arg_len, ex->core->future_flags, refs);
+    f->ahead = soon__future_ahead();
     chain->bytes_in += task->arg_len;
     soon__chain_link(chain, f);
     return 0;
 }
 
-static int add_other(struct soon__chain *chain, soon_executor *ex, const soon_task *task)
+static int add_other(struct soon__chain *chain, soon_executor *ex, const soon_task *task,
+                     uint32_t refs)
 {
     soon_future *f;
     int error = soon__prepare(ex, task, 0, &f);
 
-    if (!error)
-        soon__chain_add(chain, f);
-    return error;
+    if (error)
+        return error;
+    if (refs > 1)
+        soon__future_ref_first(f);
+    soon__chain_add(chain, f);
+    return 0;
 }
 
+/* The user's references, if there are to be any, go to refs[]: now, while the futures are
+ * at hand, and since once sent the links are the backend's. */
 static int prepare_many(soon_executor *ex, const soon_task *tasks, size_t n,
-                        struct soon__chain *chain)
+                        struct soon__chain *chain, soon_future **refs)
 {
     int error = 0;
 
-    for (size_t i = 0; i < n && !error; i++)
-        error = is_plain(ex, &tasks[i]) ? add_plain(chain, ex, &tasks[i])
-                                        : add_other(chain, ex, &tasks[i]);
-    if (error)
-        soon__chain_drop(chain->head);
+    for (size_t i = 0; i < n && !error; i++) {
+        error = is_plain(ex, &tasks[i]) ? add_plain(chain, ex, &tasks[i], refs ? 2 : 1)
+                                        : add_other(chain, ex, &tasks[i], refs ? 2 : 1);
+        if (refs)
+            refs[i] = chain->tail;
+    }
     return error;
 }
 
-/* Sends a chain whose futures' second references go to refs[]. Once sent the
- * links are the backend's, so the references are taken before; and out stays
- * untouched until nothing can fail any more. */
-static int send_for(soon_executor *ex, struct soon__chain *chain, soon_future **refs,
-                    soon_future **out)
+/* All or nothing. */
+static int send_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **refs)
 {
-    soon_future *head = chain->head;
-    size_t n = 0;
+    struct soon__chain chain = {0};
+    int error = prepare_many(ex, tasks, n, &chain, refs);
+    soon_future *head = chain.head;
+    size_t made = chain.n;
 
-    for (soon_future *f = head; f; f = f->next) {
-        soon__future_ref_first(f);
-        refs[n++] = f;
-    }
-    int error = soon__send(ex, chain, 0, SOON__NEVER);
-    if (!error) {
-        memcpy(out, refs, n * sizeof *out);
+    if (!error)
+        error = soon__send(ex, &chain, 0, SOON__NEVER);
+    if (!error)
         return 0;
-    }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; refs && i < made; i++)
         soon_future_unref(refs[i]);
     soon__chain_drop(head);
-    return error;
-}
-
-static int send_detached(soon_executor *ex, struct soon__chain *chain)
-{
-    soon_future *head = chain->head;
-    int error = soon__send(ex, chain, 0, SOON__NEVER);
-
-    if (error)
-        soon__chain_drop(head);
     return error;
 }
 
 static int submit_many(soon_executor *ex, const soon_task *tasks, size_t n, soon_future **out)
 {
     soon_future *few[64], **refs = few;
-    struct soon__chain chain = {0};
     int error = check_many(ex, tasks, n);
 
     if (error || n == 0)
         return error;
     if (out && n > sizeof few / sizeof *few && !(refs = soon__alloc_array(n, sizeof *refs)))
         return -ENOMEM;
-    error = prepare_many(ex, tasks, n, &chain);
-    if (!error)
-        error = out ? send_for(ex, &chain, refs, out) : send_detached(ex, &chain);
+    error = send_many(ex, tasks, n, out ? refs : NULL);
+    if (!error && out) /* which stays untouched until nothing can fail any more */
+        memcpy(out, refs, n * sizeof *out);
     if (refs != few)
         soon__free(refs, n * sizeof *refs);
     return error;

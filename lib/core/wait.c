@@ -13,6 +13,7 @@
 #include "core/block.h"
 #include "core/callback.h"
 #include "core/error.h"
+#include "core/future_cache.h"
 #include "core/join.h"
 #include "core/mem.h"
 #include "core/thread.h"
@@ -129,7 +130,10 @@ int soon_future_value(soon_future *f, soon_ns timeout, const void **value, size_
     int error = wait_for_one(f, timeout);
     size_t n;
 
-    if (error || (error = soon__code_of(f)))
+    if (error)
+        return error;
+    soon__fetch_ahead(f);
+    if ((error = soon__code_of(f)))
         return error;
     const void *v = soon__future_value(f, &n);
     if (value)
@@ -143,6 +147,7 @@ static inline int copy_result(const soon_future *f, void *value, size_t len)
 {
     size_t n;
 
+    soon__fetch_ahead(f);
     int error = soon__code_of(f);
     if (error)
         return error;

@@ -52,6 +52,7 @@
 enum {
     LOOK_EVERY = 61, /* turns from the deque between looks at the queue */
     AGE = 64,        /* HIGHs in a row that go before a deque */
+    FETCH = 4,       /* tasks between the one that is run and the one that is fetched */
     SPIN_SLICE_NS = 1000,
     PARCEL = 256, /* tasks at once that are put in order before the lock is taken */
 };
@@ -224,7 +225,7 @@ static soon_future *take_own(struct worker *self)
         self->deque.overflowed = false;
         return NULL;
     }
-    soon__deque_fetch(&self->deque, 2);
+    soon__future_fetch(soon__deque_behind(&self->deque, FETCH));
     self->turns++;
     self->passed_over = 0;
     return f;
