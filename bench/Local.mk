@@ -6,6 +6,10 @@
 # for the figures that are kept with the sources and shown in README.md.
 
 EXTRA_PROGRAMS = bench/libsoon
+if STATIC
+bench_static = bench/libsoon_static
+EXTRA_PROGRAMS += bench/libsoon_static
+endif
 
 bench_harness = \
 	bench/growth.c \
@@ -27,6 +31,13 @@ bench_libsoon_SOURCES = \
 	$(bench_harness)
 bench_libsoon_CPPFLAGS = -I$(top_srcdir)/include -D_GNU_SOURCE $(SOON_CPPFLAGS)
 bench_libsoon_LDADD = lib/libsoon.la -lm
+
+# The same with libsoon.a, optimised together with it.
+bench_libsoon_static_SOURCES = $(bench_libsoon_SOURCES)
+bench_libsoon_static_CPPFLAGS = $(bench_libsoon_CPPFLAGS) -DBENCH_NAME='"libsoon.a"'
+bench_libsoon_static_CFLAGS = $(AM_CFLAGS) $(SOON_LTO_CFLAGS)
+bench_libsoon_static_LDFLAGS = $(AM_LDFLAGS) -static
+bench_libsoon_static_LDADD = $(bench_libsoon_LDADD)
 
 bench_charts = \
 	bench/echo.svg \
@@ -54,17 +65,18 @@ EXTRA_DIST += \
 	bench/run \
 	bench/verify \
 	$(bench_charts)
-CLEANFILES += bench/libsoon
+CLEANFILES += bench/libsoon bench/libsoon_static
 
 # Repeats of each measurement, of which the median counts.
 BENCH_REPEATS = 5
 BENCH_OUT = bench/out
 
 .PHONY: bench bench-update bench-clean
-bench: bench/libsoon
+bench: bench/libsoon $(bench_static)
 	@command -v python3 >/dev/null || { echo 'make bench needs python3' >&2; exit 1; }
 	@$(MKDIR_P) $(BENCH_OUT)
-	python3 -B $(srcdir)/bench/run --libsoon bench/libsoon --build bench/out --out $(BENCH_OUT) \
+	python3 -B $(srcdir)/bench/run --libsoon bench/libsoon \
+	    $(if $(bench_static),--static $(bench_static)) --build bench/out --out $(BENCH_OUT) \
 	    --cc '$(CC)' --cxx '$(CXX)' --repeats $(BENCH_REPEATS) $(if $(QUICK),--quick) $(BENCH_FLAGS)
 
 bench-update:

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from report import LIBSOON, SHORT, Figures, number
+from report import LIBSOON, SHORT, STATIC, Figures, number
 
 OURS, OTHERS, MORE = "#c0392b", "#8fa3b5", ["#c0392b", "#2c6fad", "#3a8f5c", "#b8860b", "#7d4f9e"]
 
@@ -36,8 +36,8 @@ def bars(figures, row, logarithmic):
         low = min(e["min"] for e in entries if e["min"] > 0) / 3
     tics, data = [], []
     for y, e in enumerate(entries):
-        ours = e["program"] == LIBSOON
-        name = LIBSOON if ours else SHORT[e["program"]]
+        ours = e["program"] in (LIBSOON, STATIC)
+        name = SHORT.get(e["program"], LIBSOON)
         tics.append(f"{text(name)} {y}")
         data.append(f"{y} {max(e['median'], low)} {max(e['min'], low)} {max(e['max'], low)} "
                     f"{int(ours)} {number(e['median'])}")

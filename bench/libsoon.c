@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* It is linked with libsoon.so, or with libsoon.a and says so. */
+#ifndef BENCH_NAME
+#define BENCH_NAME "libsoon"
+#endif
+
 enum { MANY = 1000 }; /* tasks in one soon_submit_many() */
 
 static void *open_pool(unsigned workers)
@@ -319,7 +324,7 @@ static int tell_distance(void)
 int main(int argc, char **argv)
 {
     static const struct bench_peer peer = {
-        .program = "libsoon",
+        .program = BENCH_NAME,
         .open = open_pool,
         .close = close_pool,
         .flood = flood,

@@ -9,13 +9,18 @@ import sys
 HARNESS = ["growth.c", "harness.c", "latency.c", "program.c", "throughput.c"]
 
 
-class Program:
-    """One that can be run; workloads in the order in which it lists them."""
+# What how it is linked makes a difference to: many short calls.
+LINKED = {"flood", "detached", "many", "fib", "as-completed", "cancel"}
 
-    def __init__(self, name, command):
+
+class Program:
+    """One that can be run; workloads, or some only, in the order in which it lists them."""
+
+    def __init__(self, name, command, only=None):
         self.name = name
         self.command = command
-        self.workloads = run([*command, "--list"]).split()
+        self.workloads = [workload for workload in run([*command, "--list"]).split()
+                          if only is None or workload in only]
 
 
 def run(command, **options):
@@ -126,10 +131,15 @@ PEERS = [
 ]
 
 
-def find(libsoon, builder, names):
+def find(libsoon, static, builder, names):
     """All programs, libsoon's first, and the names of those that are missing."""
     programs = [Program("libsoon", [libsoon])]
     skipped = []
+    if static:
+        programs.append(Program("libsoon.a", [static], LINKED))
+    else:
+        print("bench: skipped for want of a static library: libsoon.a", flush=True)
+        skipped.append("libsoon.a")
     for name, command_of, package in PEERS:
         if names and not any(part.lower() in name.lower() for part in names):
             continue
