@@ -11,6 +11,7 @@ t_models = \
 	t/model/deque \
 	t/model/inbox \
 	t/model/parking \
+	t/model/ending \
 	t/model/state \
 	t/model/lock \
 	t/model/channel
@@ -38,6 +39,7 @@ t_model_ldadd = t/model/libengine.la lib/libsoon-test.la
 nodist_EXTRA_t_model_deque_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_inbox_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_parking_SOURCES = t/model/c++.cc
+nodist_EXTRA_t_model_ending_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_state_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_lock_SOURCES = t/model/c++.cc
 nodist_EXTRA_t_model_channel_SOURCES = t/model/c++.cc
@@ -50,12 +52,18 @@ t_model_inbox_SOURCES = $(t_model_shim) t/model/inbox.c
 t_model_inbox_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_inbox_LDADD = $(t_model_ldadd)
 
-t_model_parking_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/parking.c \
+t_model_stage = $(t_model_shim) t/model/locks/os/lock.h t/model/stage.c t/model/stage.h \
 	lib/thread_pool/schedule.c lib/thread_pool/share.c \
 	lib/thread_pool/runner.c lib/thread_pool/idle.c lib/thread_pool/flush.c \
 	lib/thread_pool/backlog.c
+
+t_model_parking_SOURCES = $(t_model_stage) t/model/parking.c
 t_model_parking_CPPFLAGS = $(t_model_cppflags) $(t_model_locks) $(AM_CPPFLAGS)
 t_model_parking_LDADD = $(t_model_ldadd)
+
+t_model_ending_SOURCES = $(t_model_stage) t/model/ending.c
+t_model_ending_CPPFLAGS = $(t_model_parking_CPPFLAGS)
+t_model_ending_LDADD = $(t_model_ldadd)
 
 t_model_state_SOURCES = $(t_model_shim) t/model/locks/os/lock.h t/model/state.c \
 	lib/core/transition.c lib/core/callback.c
