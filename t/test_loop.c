@@ -204,6 +204,26 @@ START_TEST(its_descriptor_is_one_and_closes_on_exec)
     ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
 }
 
+/* Until then nobody keeps it up to date. */
+START_TEST(a_descriptor_that_is_asked_for_late_tells_what_is_queued)
+{
+    soon_executor *empty = loop_up(), *loop = loop_up();
+
+    submit_n(empty, 1);
+    ck_assert_int_eq(soon_loop_run(empty, 0, 0), 1);
+    ck_assert(!readable(empty, 0));
+    submit_n(loop, 2);
+    ck_assert_int_eq(soon_loop_run(loop, 1, 0), 1);
+    ck_assert(readable(loop, 0));
+    ck_assert_int_eq(soon_loop_run(loop, 0, 0), 1);
+    ck_assert(!readable(loop, 0));
+    submit_n(loop, 1);
+    ck_assert(readable(loop, 0));
+    loop_down(empty);
+    loop_down(loop);
+}
+END_TEST
+
 static void submit_squares(void *data)
 {
     for (int i = 0; i < 300; i++)
@@ -233,6 +253,32 @@ START_TEST(an_epoll_program_misses_nothing)
     close(epoll_fd);
     loop_down(loop);
 }
+
+enum { HANDED = 20000 };
+
+/* Each when the one before is done, so that the loop is about to sleep, or just has. */
+static void hand_over(void *data)
+{
+    for (int i = 0; i < HANDED; i++) {
+        soon_future *f = NULL;
+        REQUIRE(soon_submit(data, task_nothing, NULL, 0, &f) == 0);
+        REQUIRE(soon_future_wait(f, SOON_FOREVER) == 0);
+        soon_future_unref(f);
+    }
+}
+
+START_TEST(a_loop_about_to_sleep_misses_nothing)
+{
+    soon_executor *loop = loop_up();
+    struct thread submitter;
+
+    thread_start(&submitter, hand_over, loop);
+    for (int ran = 0; ran < HANDED;)
+        ran += soon_loop_run(loop, 0, SOON_FOREVER);
+    thread_join(&submitter);
+    loop_down(loop);
+}
+END_TEST
 
 /* ---- several threads ---- */
 
@@ -394,12 +440,14 @@ Suite *test_suite(void)
     tcase_add_test(running, run_takes_in_what_comes_meanwhile);
     tcase_add_test(running, run_waits_for_the_first_as_long_as_asked);
     tcase_add_loop_test(running, a_submit_wakes_the_loop, 0, 3);
+    tcase_add_test(running, a_loop_about_to_sleep_misses_nothing);
     tcase_add_test(running, a_task_may_run_its_own_loop);
     tcase_add_test(running, several_threads_may_run_one_loop);
     tcase_add_test(running, bad_input_is_refused);
 
     tcase_add_test(descriptor, its_descriptor_is_readable_while_tasks_are_queued);
     tcase_add_test(descriptor, its_descriptor_is_one_and_closes_on_exec);
+    tcase_add_test(descriptor, a_descriptor_that_is_asked_for_late_tells_what_is_queued);
     tcase_add_test(descriptor, an_epoll_program_misses_nothing);
 
     tcase_add_test(end, shutdown_runs_the_queue_itself_if_nobody_ever_ran_the_loop);

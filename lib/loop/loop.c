@@ -4,7 +4,13 @@
  *
  * The descriptor is readable exactly while the queue holds something (which
  * may turn out to be stale), so both change together under the lock, and an
- * event loop that polls it level-triggered misses nothing.
+ * event loop that polls it level-triggered misses nothing. Until somebody has
+ * asked for it nobody can poll it, and it is left alone.
+ *
+ * Who brings work changes the word that runners sleep on, then looks for one
+ * that sleeps; who goes to sleep counts itself, then has the kernel compare the
+ * word. Both are seq_cst, so a runner that is not seen, and not woken, finds the
+ * word changed and does not sleep.
  */
 #include <soon/backend.h>
 
@@ -25,9 +31,11 @@ struct loop {
     bool closed;                  /* Sync: lock */
     bool abandoned;               /* no user has a reference. Sync: lock */
     unsigned runners;             /* threads in soon_loop_run(). Sync: lock */
+    bool polled;                  /* somebody has asked for fd. Sync: lock */
     bool has_home;                /* some thread has run the loop. Sync: lock */
     pthread_t home;               /* the last one. Sync: lock */
     soon__futex changed;          /* Sync: atomic: work came in, or closed */
+    _Atomic unsigned sleepers;    /* threads that wait for that. Sync: atomic */
 };
 
 enum { SWEEP_MIN = 1024 };
@@ -41,8 +49,31 @@ static struct loop *loop_of(soon_executor *ex)
 
 static void wake(struct loop *loop)
 {
+    /* seq_cst, both: see the head of the file. */
     atomic_fetch_add(&loop->changed, 1);
-    soon__futex_wake(&loop->changed, INT_MAX);
+    if (atomic_load(&loop->sleepers))
+        soon__futex_wake(&loop->changed, INT_MAX);
+}
+
+/* 0, or -ETIMEDOUT. */
+static int sleep_until_changed(struct loop *loop, uint32_t seen, soon_ns deadline)
+{
+    /* seq_cst: see the head of the file. */
+    atomic_fetch_add(&loop->sleepers, 1);
+    int error = soon__futex_wait(&loop->changed, seen, deadline);
+    atomic_fetch_sub(&loop->sleepers, 1);
+    return error;
+}
+
+/* The queue is empty no more, or again. Under the lock. */
+static void show(const struct loop *loop)
+{
+    if (!loop->polled)
+        return;
+    if (loop->queue.count)
+        soon__event_set(loop->fd);
+    else
+        soon__event_clear(loop->fd);
 }
 
 static int submit(soon_executor *ex, soon_future *chain, size_t n)
@@ -53,9 +84,10 @@ static int submit(soon_executor *ex, soon_future *chain, size_t n)
     soon__lock_acquire(&loop->lock);
     bool closed = loop->closed;
     if (!closed) {
-        if (!loop->queue.count)
-            soon__event_set(loop->fd);
+        bool first = !loop->queue.count;
         soon_task_queue_push(&loop->queue, chain);
+        if (first)
+            show(loop);
     }
     soon__lock_release(&loop->lock);
     if (closed)
@@ -84,7 +116,7 @@ static void withdrawn(soon_executor *ex, soon_future *f)
         swept = soon_task_queue_sweep(&loop->queue);
         loop->stale = 0;
         if (swept && !loop->queue.count)
-            soon__event_clear(loop->fd);
+            show(loop);
     }
     soon__lock_release(&loop->lock);
     drop(swept);
@@ -97,7 +129,7 @@ static soon_future *pop(struct loop *loop)
     soon_future *f = soon_task_queue_pop(&loop->queue);
 
     if (f && !loop->queue.count)
-        soon__event_clear(loop->fd);
+        show(loop);
     return f;
 }
 
@@ -144,7 +176,7 @@ static void cancel_queued(struct loop *loop)
     soon__lock_acquire(&loop->lock);
     struct soon_task_queue queue = loop->queue;
     loop->queue = (struct soon_task_queue){.count = 0};
-    soon__event_clear(loop->fd);
+    show(loop);
     soon__lock_release(&loop->lock);
     for (soon_future *f; (f = soon_task_queue_pop(&queue)); soon_future_unref(f))
         soon_future_cancel(f);
@@ -175,7 +207,7 @@ static int run_until(struct loop *loop, size_t budget, soon_ns deadline)
         int ran = run_queued(loop, budget);
         if (ran || deadline == 0 || is_closed(loop))
             return ran;
-        if (soon__futex_wait(&loop->changed, seen, deadline) != 0)
+        if (sleep_until_changed(loop, seen, deadline) != 0)
             deadline = 0; /* one more look */
     }
 }
@@ -210,7 +242,14 @@ int soon_loop_fd(soon_executor *ex)
 {
     int error = check(ex);
 
-    return error ? error : loop_of(ex)->fd;
+    if (error)
+        return error;
+    struct loop *loop = loop_of(ex);
+    soon__lock_acquire(&loop->lock);
+    loop->polled = true;
+    show(loop);
+    soon__lock_release(&loop->lock);
+    return loop->fd;
 }
 
 /* ---- the end ---- */
