@@ -6,8 +6,13 @@
 
 #include "core/chain.h"
 #include "core/future.h"
+#include "core/future_cache.h"
 #include "os/inject.h"
 #include "thread_pool/backlog.h"
+#include "thread_pool/pool.h"
+
+#include <errno.h>
+#include <malloc.h>
 
 enum { MANY = 5000, SHARE = 128, AGE = 64 };
 
@@ -151,6 +156,17 @@ START_TEST(parcels_keep_the_order)
 }
 END_TEST
 
+static size_t sweep_all(void)
+{
+    size_t swept = 0;
+
+    do
+        for (soon_future *f = soon__backlog_sweep(&backlog); f; f = soon_future_next(f), swept++)
+            EXPECT(soon_future_cancelled(f));
+    while (backlog.sweeping);
+    return swept;
+}
+
 /* What is left of them after a sweep is in order, too. */
 START_TEST(parcels_are_swept)
 {
@@ -169,8 +185,7 @@ START_TEST(parcels_are_swept)
     for (size_t i = 0; i < n_made; i++)
         if (i % 3)
             soon_future_cancel(made[i]);
-    for (soon_future *f = soon__backlog_sweep(&backlog); f; f = soon_future_next(f))
-        EXPECT(soon_future_cancelled(f));
+    sweep_all();
     for (size_t i = 6; i < n_made; i += 3, left++) /* the first five are out */
         EXPECT(take() == made[i]);
     ck_assert_uint_gt(left, MANY / 4);
@@ -266,7 +281,7 @@ START_TEST(a_sweep_leaves_what_is_pending)
 {
     static const int priorities[] = {SOON_PRIORITY_NORMAL, SOON_PRIORITY_NORMAL, SOON_PRIORITY_HIGH,
                                      SOON_PRIORITY_NORMAL, SOON_PRIORITY_LOW};
-    size_t swept = 0, left = 0;
+    size_t left = 0;
 
     begin();
     for (size_t i = 0; i < MANY; i++)
@@ -276,11 +291,10 @@ START_TEST(a_sweep_leaves_what_is_pending)
     for (size_t i = 0; i < MANY; i++)
         if (i % 7 < 5)
             soon_future_cancel(made[i]);
-    size_t count = soon__backlog_count(&backlog);
-    for (soon_future *f = soon__backlog_sweep(&backlog); f; f = soon_future_next(f), swept++)
-        EXPECT(soon_future_cancelled(f));
+    size_t count = soon__backlog_count(&backlog), swept = sweep_all();
     ck_assert_uint_gt(swept, MANY / 2);
     ck_assert_uint_eq(soon__backlog_count(&backlog), count - swept);
+    ck_assert_uint_le(soon__backlog_memory(&backlog), (3 + 2) * 4096);
     soon_future *last[3] = {NULL};
     for (soon_future *f; (f = take()); left++) {
         EXPECT(!soon_future_cancelled(f));
@@ -290,6 +304,64 @@ START_TEST(a_sweep_leaves_what_is_pending)
         *before = f;
     }
     ck_assert_uint_eq(left, count - swept);
+    end();
+}
+END_TEST
+
+static size_t index_of(const soon_future *f)
+{
+    size_t i = 0;
+
+    while (i < n_made && made[i] != f)
+        i++;
+    EXPECT(i < n_made);
+    return i;
+}
+
+/* The first that comes out has index from or a greater one; from which on the rest have. */
+static size_t take_some(size_t n, size_t from, unsigned char *out)
+{
+    for (soon_future *f; n && (f = take()); n--) {
+        size_t i = index_of(f);
+        EXPECT(i >= from);
+        out[i]++;
+        from = i + 1;
+    }
+    return from;
+}
+
+/* How many are taken, and pushed, between two steps: so many that it never gets ahead,
+ * few, or none. */
+static const size_t between[][2] = {{600, 0}, {1500, 300}, {70, 90}, {0, 200}, {0, 0}, {5000, 1}};
+
+START_TEST(others_take_and_push_during_a_sweep)
+{
+    unsigned char out[MANY] = {0};
+    size_t from = 0;
+
+    begin();
+    while (n_made < 4000)
+        push(SOON_PRIORITY_NORMAL);
+    from = take_some(77, from, out);
+    for (size_t i = 0; i < n_made; i++)
+        if (i % 11 && !(i / 510 % 3 == 1 && i % 11 < 10)) /* some blocks have room for others */
+            soon_future_cancel(made[i]);
+    do {
+        for (soon_future *f = soon__backlog_sweep(&backlog); f; f = soon_future_next(f)) {
+            EXPECT(soon_future_cancelled(f));
+            out[index_of(f)]++;
+        }
+        from = take_some(between[_i][0], from, out);
+        for (size_t i = 0; i < between[_i][1] && n_made < MANY; i++)
+            push(SOON_PRIORITY_NORMAL);
+    } while (backlog.sweeping);
+    if (!between[_i][0]) /* all that were there when it began have been looked at */
+        for (size_t i = 77; i < 4000; i++)
+            EXPECT(out[i] == soon_future_cancelled(made[i]));
+    take_some(MANY, from, out);
+    for (size_t i = 0; i < n_made; i++)
+        EXPECT(out[i] == 1);
+    ck_assert_uint_eq(soon__backlog_count(&backlog), 0);
     end();
 }
 END_TEST
@@ -320,6 +392,43 @@ START_TEST(without_memory_nothing_changes)
 }
 END_TEST
 
+enum { LATE = 600 };
+
+static void submit_too_late(soon_executor *ex)
+{
+    soon_task tasks[LATE];
+    soon_future *futures[LATE] = {NULL};
+
+    for (int i = 0; i < LATE; i++)
+        tasks[i] = (soon_task){.fn = task_nothing};
+    ck_assert_int_eq(soon_submit_many(ex, tasks, LATE, futures), -ESHUTDOWN);
+    for (int i = 0; i < LATE; i++)
+        ck_assert_ptr_null(futures[i]);
+}
+
+/* As when the pool is closed after the submitter has seen it open, and has packed what it
+ * brings. */
+START_TEST(a_parcel_that_comes_too_late_leaves_nothing)
+{
+    soon_executor *ex = NULL;
+    soon_stats stats;
+
+    soon__future_cache_off = true;
+    assert_ok(soon_thread_pool_new(NULL, &ex));
+    struct pool *pool = (struct pool *)ex;
+    atomic_store(&pool->ending, POOL_CLOSED);
+    submit_too_late(ex);
+    size_t before = mallinfo2().uordblks; /* of a memory checker 0 */
+    submit_too_late(ex);
+    ck_assert_uint_eq(mallinfo2().uordblks, before);
+    assert_ok(soon_executor_stats(ex, &stats));
+    ck_assert_uint_eq(stats.pending, 0);
+    atomic_store(&pool->ending, POOL_OPEN);
+    assert_ok(soon_shutdown(ex, SOON_FOREVER, 0));
+    soon_executor_unref(ex);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("backlog");
@@ -332,9 +441,11 @@ Suite *test_suite(void)
     tcase_add_test(tests, parcels_keep_the_order);
     tcase_add_test(tests, parcels_are_swept);
     tcase_add_test(tests, what_can_not_be_packed_is_left_alone);
+    tcase_add_test(tests, a_parcel_that_comes_too_late_leaves_nothing);
     tcase_add_test(tests, higher_priority_goes_first);
     tcase_add_test(tests, lower_priority_gets_a_turn);
     tcase_add_test(tests, a_sweep_leaves_what_is_pending);
+    tcase_add_loop_test(tests, others_take_and_push_during_a_sweep, 0, 6);
     tcase_add_test(tests, an_empty_one_keeps_little_memory);
     tcase_add_test(tests, without_memory_nothing_changes);
     return suite;

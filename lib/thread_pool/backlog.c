@@ -7,7 +7,11 @@
 #include <errno.h>
 #include <string.h>
 
-enum { AGE = 64, SPARES = 2 };
+enum {
+    AGE = 64,
+    SPARES = 2,
+    SWEPT_AT_ONCE = 4, /* blocks, of 510 futures, each of which is a cache miss */
+};
 
 #ifndef SOON__BLOCK_SIZE
 #define SOON__BLOCK_SIZE 510 /* 4 KiB; the model checker makes do with 2 */
@@ -89,6 +93,8 @@ static void leave_block(struct soon__backlog *b)
     struct soon__block *block = b->first;
 
     b->taken = 0;
+    if (block == b->swept_to)
+        b->swept_to = NULL;
     if (block == b->last) {
         block->n = 0;
         return;
@@ -281,58 +287,84 @@ void soon__backlog_pass_turn(struct soon__backlog *b)
     b->passed_over[NORMAL] = 0;
 }
 
-/* ---- the rest ---- */
+/* ---- a sweep ---- */
 
-/* Pushes again what is pending, in place: a block that is being read is the
- * first spare, so that what is written to it has been read. */
-static soon_future *sweep_normal(struct soon__backlog *b, soon_future *swept)
+/* Leaves what is pending of a block, from there on, in its order. */
+static soon_future *sweep_block(struct soon__backlog *b, struct soon__block *block, size_t from,
+                                soon_future *swept)
 {
-    struct soon__block *block = b->first, *next;
-    size_t from = b->taken;
+    size_t kept = from;
 
-    b->first = b->last = NULL;
-    b->taken = b->n_normal = 0;
-    for (; block; block = next, from = 0) {
-        size_t n = block->n;
-        next = block->next;
-        block->next = b->spare;
-        b->spare = block;
-        b->n_spare++;
-        for (size_t i = from; i < n; i++) {
-            soon_future *f = block->entry[i];
-            if (soon_future_unclaimed(f))
-                push_normal(b, f);
-            else
-                swept = soon__link(f, swept);
-        }
+    for (size_t i = from; i < block->n; i++) {
+        soon_future *f = block->entry[i];
+        if (soon_future_unclaimed(f))
+            block->entry[kept++] = f;
+        else
+            swept = soon__link(f, swept);
+    }
+    b->n_normal -= block->n - kept;
+    block->n = kept;
+    return swept;
+}
+
+/* A block that has been swept: away with it, if what is left of it has room in the one
+ * before. */
+static void settle_block(struct soon__backlog *b, struct soon__block *block)
+{
+    struct soon__block *before = b->swept_to;
+
+    if (block == b->first && block->n == b->taken) {
+        leave_block(b);
+    } else if (before && before->n + block->n <= SOON__BLOCK_SIZE) {
+        memcpy(before->entry + before->n, block->entry, block->n * sizeof *block->entry);
+        before->n += block->n;
+        before->next = block->next;
+        if (b->last == block)
+            b->last = before;
+        put_away(b, block);
+    } else {
+        b->swept_to = block;
+    }
+}
+
+/* Of so many blocks behind swept_to. */
+static soon_future *sweep_normal(struct soon__backlog *b, size_t blocks, soon_future *swept)
+{
+    for (; blocks && b->sweeping; blocks--) {
+        struct soon__block *block = b->swept_to ? b->swept_to->next : b->first;
+        b->sweeping = block && block != b->last;
+        if (!block)
+            break;
+        swept = sweep_block(b, block, block == b->first ? b->taken : 0, swept);
+        settle_block(b, block);
     }
     return swept;
 }
 
-static void free_spares(struct soon__backlog *b, size_t keep)
+static soon_future *sweep_queue(struct soon_task_queue *queue, soon_future *swept)
 {
-    while (b->n_spare > keep) {
-        struct soon__block *block = b->spare;
-        b->spare = block->next;
-        b->n_spare--;
-        b->n_blocks--;
-        soon__free(block, sizeof *block);
+    soon_future *next;
+
+    for (soon_future *f = soon_task_queue_sweep(queue); f; f = next) {
+        next = soon__cut(f);
+        swept = soon__link(f, swept);
     }
+    return swept;
 }
 
 soon_future *soon__backlog_sweep(struct soon__backlog *b)
 {
-    soon_future *swept = NULL, *next;
+    soon_future *swept = NULL;
 
-    for (int i = 0; i < 2; i++)
-        for (soon_future *f = soon_task_queue_sweep(i ? &b->low : &b->high); f; f = next) {
-            next = soon__cut(f);
-            swept = soon__link(f, swept);
-        }
-    swept = sweep_normal(b, swept);
-    free_spares(b, SPARES);
-    return swept;
+    if (!b->sweeping) {
+        b->sweeping = true;
+        b->swept_to = NULL;
+        swept = sweep_queue(&b->high, sweep_queue(&b->low, NULL));
+    }
+    return sweep_normal(b, SWEPT_AT_ONCE, swept);
 }
+
+/* ---- the rest ---- */
 
 size_t soon__backlog_memory(const struct soon__backlog *b)
 {
@@ -342,5 +374,5 @@ size_t soon__backlog_memory(const struct soon__backlog *b)
 void soon__backlog_free(struct soon__backlog *b)
 {
     free_blocks(b->first);
-    free_spares(b, 0);
+    free_blocks(b->spare);
 }

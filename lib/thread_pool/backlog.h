@@ -27,6 +27,8 @@ struct soon__backlog {
     struct soon_task_queue high, low;
     struct soon__block *first, *last; /* of the NORMAL ones, oldest first */
     struct soon__block *spare;
+    struct soon__block *swept_to; /* what is before, and this, has been swept; NULL: nothing */
+    bool sweeping;
     size_t taken; /* entries of the first block that are gone */
     size_t n_blocks, n_spare;
     size_t n_normal;
@@ -77,7 +79,9 @@ static inline size_t soon__backlog_count(const struct soon__backlog *b)
 }
 
 /* Takes out what is no longer pending; a chain. Not from the inbox, where it is
- * little. Takes time linear in count. */
+ * little. HIGH and LOW ones all at once; of the others about two thousand, so that nobody
+ * waits for the lock for long. While b->sweeping says so it is to be called again, and in
+ * between others may push and take. */
 soon_future *soon__backlog_sweep(struct soon__backlog *b);
 
 size_t soon__backlog_memory(const struct soon__backlog *b);

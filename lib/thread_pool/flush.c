@@ -10,29 +10,43 @@
 
 enum { SWEEP_MIN = 1024 }; /* stale entries worth a sweep */
 
+static void drop(soon_future *chain)
+{
+    while (chain) {
+        soon_future *next = soon_future_next(chain);
+        soon_future_unref(chain);
+        chain = next;
+    }
+}
+
+/* Under the lock, which is released meanwhile. */
+static void sweep(struct pool *pool)
+{
+    do {
+        soon_future *swept = soon__backlog_sweep(&pool->queue);
+        soon__count_queue(pool);
+        soon__lock_release(&pool->lock);
+        drop(swept);
+        soon__lock_acquire(&pool->lock);
+    } while (pool->queue.sweeping);
+}
+
 /* Entries of the queue that are done would wait for their turn just to be
  * dropped. Sweeping when they are more than half keeps the cost of each
- * constant and the queue in proportion to what is pending. */
+ * constant and the queue in proportion to what is pending. One thread does it at a
+ * time. */
 void soon__count_stale(struct pool *pool)
 {
-    soon_future *swept = NULL;
-
     /* relaxed, all: it only decides when to sweep. */
     if (atomic_fetch_add_explicit(&pool->stale, 1, memory_order_relaxed) < SWEEP_MIN)
         return;
     soon__lock_acquire(&pool->lock);
-    if (atomic_load_explicit(&pool->stale, memory_order_relaxed) >
-        soon__backlog_count(&pool->queue) / 2) {
-        swept = soon__backlog_sweep(&pool->queue);
-        soon__count_queue(pool);
+    if (!pool->queue.sweeping && atomic_load_explicit(&pool->stale, memory_order_relaxed) >
+                                     soon__backlog_count(&pool->queue) / 2) {
         atomic_store_explicit(&pool->stale, 0, memory_order_relaxed);
+        sweep(pool);
     }
     soon__lock_release(&pool->lock);
-    while (swept) {
-        soon_future *next = soon_future_next(swept);
-        soon_future_unref(swept);
-        swept = next;
-    }
 }
 
 static soon_future *take_any(struct pool *pool)
