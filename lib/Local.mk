@@ -60,6 +60,8 @@ soon_sources = \
 	lib/core/error.h \
 	lib/core/depot.c \
 	lib/core/depot.h \
+	lib/core/entry_table.c \
+	lib/core/entry_table.h \
 	lib/core/executor.c \
 	lib/core/executor.h \
 	lib/core/fork.c \

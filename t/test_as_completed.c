@@ -2,6 +2,9 @@
 /* soon_as_completed: its order, its growth, the references that it holds. */
 #include "as_completed_cases.h"
 
+#include "core/future.h"
+#include "os/inject.h"
+
 soon_as_completed *over(soon_future *const *futures, size_t n)
 {
     soon_as_completed *it = NULL;
@@ -335,6 +338,55 @@ START_TEST(many_over_one_long_future_leave_nothing_behind)
     soon_future_unref(f);
 }
 
+enum { LOTS = 10000 }; /* whose entries need several pieces of memory */
+
+static soon_future *lots[LOTS];
+
+static void make_lots(void)
+{
+    for (int i = 0; i < LOTS; i++) /* here and there one comes again, from another piece */
+        lots[i] = i > 5000 && i % 7 == 0 ? soon_future_ref(lots[i - 5000]) : promise();
+}
+
+START_TEST(of_lots_each_comes_out_once)
+{
+    int done = 0, came = 0;
+
+    make_lots();
+    for (int i = 0; i < LOTS; i += 2)
+        done += soon_future_set_result(lots[i], NULL, 0) == 0;
+    soon_as_completed *it = over(lots, LOTS);
+    for (int i = 1; i < LOTS; i += 2)
+        done += soon_future_set_result(lots[i], NULL, 0) == 0;
+    for (soon_future *out; soon_as_completed_next(it, 0, &out) == 1; came++)
+        soon_future_unref(out);
+    ck_assert_int_eq(came, done);
+    ck_assert_int_lt(done, LOTS);
+    assert_end(it);
+    soon_as_completed_free(it);
+    unref_all(lots, LOTS);
+}
+END_TEST
+
+/* Iterator, table, first piece; not the second or the third. */
+START_TEST(without_memory_for_a_piece_there_is_no_iterator)
+{
+    soon_as_completed *it = NULL;
+
+    make_lots();
+    soon__inject_after(SOON__INJECT_ALLOC, 4 + _i);
+    int error = soon_as_completed_new(lots, LOTS, &it);
+    soon__inject_after(SOON__INJECT_ALLOC, 0);
+    ck_assert_int_eq(error, -ENOMEM);
+    ck_assert_ptr_null(it);
+    for (int i = 0; i < LOTS; i++) /* nobody else is told of its end, or has it */
+        soon_future_set_result(lots[i], NULL, 0);
+    for (int i = 0; i < 5000; i++)
+        EXPECT(atomic_load(&lots[i]->refs) == (i && (i + 5000) % 7 == 0 ? 2 : 1));
+    unref_all(lots, LOTS);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("as_completed");
@@ -359,6 +411,9 @@ Suite *test_suite(void)
     tcase_add_test(references, one_that_came_out_outlives_it);
     tcase_add_test(references, futures_go_on_when_it_is_freed);
     tcase_add_test(references, many_over_one_long_future_leave_nothing_behind);
+
+    tcase_add_test(references, of_lots_each_comes_out_once);
+    tcase_add_loop_test(references, without_memory_for_a_piece_there_is_no_iterator, 0, 2);
 
     add_reader_cases(suite);
     return suite;

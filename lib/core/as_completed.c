@@ -14,7 +14,7 @@
  * lock. So nothing here touches a hook while it holds that lock.
  */
 #include "core/block.h"
-#include "core/callback.h"
+#include "core/entry_table.h"
 #include "core/fork.h"
 #include "core/mem.h"
 #include "core/misuse.h"
@@ -27,99 +27,35 @@
 #include <soon/backend.h>
 #include <soon/wait.h>
 
-struct entry {
-    struct soon__hook hook; /* first: fire() gets its address */
-    soon_as_completed *it;  /* Sync: const */
-    soon_future *future;    /* Sync: const; a reference */
-    struct entry *chain;    /* in its bucket. Sync: it->lock */
-    struct entry *next;     /* waiting or ready. Sync: it->lock */
-    struct entry *prev;     /* waiting. Sync: it->lock */
-    bool fired;             /* ready. Sync: it->lock */
-    bool out;               /* and not in the table but by its link. Sync: it->lock */
-    bool alone;             /* not one of it->first. Sync: const */
+/* Entries of new(). Of memory in pieces of this size an allocator keeps what was freed for
+ * the next; jemalloc returns what is larger than 8 MiB to the kernel at once, which then
+ * takes longer to clear it again than all the rest takes. */
+enum { PIECE = 4096 };
+
+struct piece {
+    struct piece *next;
+    size_t n;
+    struct soon__entry entry[];
 };
 
 struct soon_as_completed {
     soon__lock lock;
-    struct entry *first;                   /* those of new(), freed with it. Sync: const */
-    size_t n_first;                        /* Sync: const */
-    uint32_t birthplace;                   /* Sync: const: the fork generation */
-    struct entry **table;                  /* Sync: lock; chained */
-    size_t mask;                           /* Sync: lock; buckets - 1 */
-    size_t count;                          /* Sync: lock; waiting and ready */
-    struct entry *waiting, *waiting_tail;  /* in the order added. Sync: lock */
-    struct entry *ready_head, *ready_tail; /* Sync: lock */
-    soon__futex changed;                   /* ready or count changed. Sync: lock to write */
-    unsigned users;                        /* threads inside. Sync: lock */
-    int fd;                                /* or -1. Sync: lock */
-    bool fd_set;                           /* it is readable. Sync: lock */
+    struct piece *first, *last;                  /* freed with it. Sync: const after new() */
+    uint32_t birthplace;                         /* Sync: const: the fork generation */
+    struct soon__entry_table table;              /* waiting and ready. Sync: lock */
+    struct soon__entry *waiting, *waiting_tail;  /* in the order added. Sync: lock */
+    struct soon__entry *ready_head, *ready_tail; /* Sync: lock */
+    soon__futex changed;                         /* ready or count changed. Sync: lock to write */
+    unsigned users;                              /* threads inside. Sync: lock */
+    int fd;                                      /* or -1. Sync: lock */
+    bool fd_set;                                 /* it is readable. Sync: lock */
 };
-
-/* ---- the table, under the lock ---- */
-
-static struct entry **bucket_of(const soon_as_completed *it, const soon_future *f)
-{
-    uint64_t hash = ((uint64_t)(uintptr_t)f >> 4) * 0x9E3779B97F4A7C15u;
-
-    return &it->table[hash >> 20 & it->mask];
-}
-
-static bool contains(const soon_as_completed *it, const soon_future *f)
-{
-    for (struct entry *e = *bucket_of(it, f); e; e = e->chain)
-        if (e->future == f && !e->out)
-            return true;
-    return false;
-}
-
-static void put(soon_as_completed *it, struct entry *e)
-{
-    struct entry **bucket = bucket_of(it, e->future);
-
-    e->chain = *bucket;
-    *bucket = e;
-}
-
-static void take_out(soon_as_completed *it, struct entry *e)
-{
-    it->count--;
-    e->out = true;
-    if (!e->alone)
-        return;
-    struct entry **link = bucket_of(it, e->future);
-    while (*link != e)
-        link = &(*link)->chain;
-    *link = e->chain;
-}
-
-/* A table for n entries; the old one stays if there is no memory. */
-static bool resize(soon_as_completed *it, size_t n)
-{
-    struct entry **old = it->table;
-    size_t before = old ? it->mask + 1 : 0, buckets = 16;
-
-    while (buckets < n)
-        buckets *= 2;
-    struct entry **table = soon__zalloc(buckets * sizeof *table);
-    if (!table)
-        return false;
-    it->table = table;
-    it->mask = buckets - 1;
-    for (size_t i = 0; i < before; i++)
-        for (struct entry *e = old[i], *next; e; e = next) {
-            next = e->chain;
-            if (!e->out)
-                put(it, e);
-        }
-    soon__free(old, before * sizeof *old);
-    return true;
-}
 
 /* ---- readiness, under the lock ---- */
 
 static bool would_not_block(const soon_as_completed *it)
 {
-    return it->ready_head || it->count == 0;
+    return it->ready_head || it->table.count == 0;
 }
 
 static void changed(soon_as_completed *it)
@@ -135,7 +71,7 @@ static void changed(soon_as_completed *it)
     }
 }
 
-static void make_ready(soon_as_completed *it, struct entry *e)
+static void make_ready(soon_as_completed *it, struct soon__entry *e)
 {
     e->fired = true;
     e->next = NULL;
@@ -144,7 +80,7 @@ static void make_ready(soon_as_completed *it, struct entry *e)
     changed(it);
 }
 
-static void link_waiting(soon_as_completed *it, struct entry *e)
+static void link_waiting(soon_as_completed *it, struct soon__entry *e)
 {
     e->next = NULL;
     e->prev = it->waiting_tail;
@@ -152,13 +88,13 @@ static void link_waiting(soon_as_completed *it, struct entry *e)
     it->waiting_tail = e;
 }
 
-static void unlink_waiting(soon_as_completed *it, struct entry *e)
+static void unlink_waiting(soon_as_completed *it, struct soon__entry *e)
 {
     *(e->prev ? &e->prev->next : &it->waiting) = e->next;
     *(e->next ? &e->next->prev : &it->waiting_tail) = e->prev;
 }
 
-static void fire_entry(struct entry *e)
+static void fire_entry(struct soon__entry *e)
 {
     soon_as_completed *it = e->it;
 
@@ -175,36 +111,33 @@ static void fire_entry(struct entry *e)
 static void fire(struct soon__hook *hook, soon_future *f)
 {
     (void)f;
-    fire_entry((struct entry *)hook);
+    fire_entry((struct soon__entry *)hook);
 }
 
 /* ---- adding ---- */
 
-static void init_entry(struct entry *e, soon_as_completed *it, soon_future *f)
+static void init_entry(struct soon__entry *e, soon_as_completed *it, soon_future *f)
 {
-    *e = (struct entry){.hook.fire = fire, .it = it, .future = soon_future_ref(f)};
+    *e = (struct soon__entry){.hook.fire = fire, .it = it, .future = soon_future_ref(f)};
 }
 
 /* The memory; its reference has gone elsewhere. */
-static void free_entry(struct entry *e)
+static void free_entry(struct soon__entry *e)
 {
     if (e->alone)
         soon__free(e, sizeof *e);
 }
 
-static void drop_entry(struct entry *e)
+static void drop_entry(struct soon__entry *e)
 {
     soon_future_unref(e->future);
     free_entry(e);
 }
 
 /* Into the table, as ready if it is done already. Under the lock. */
-static void insert(soon_as_completed *it, struct entry *e, bool done)
+static void insert(soon_as_completed *it, struct soon__entry *e, bool done)
 {
-    if (it->count > it->mask)
-        resize(it, 4 * it->count); /* else longer chains do */
-    put(it, e);
-    it->count++;
+    soon__entry_put(&it->table, e);
     if (done) {
         make_ready(it, e);
     } else {
@@ -214,13 +147,13 @@ static void insert(soon_as_completed *it, struct entry *e, bool done)
 }
 
 /* For a future found in that state; e is its entry from here on. */
-static void add(soon_as_completed *it, struct entry *e, uint32_t state)
+static void add(soon_as_completed *it, struct soon__entry *e, uint32_t state)
 {
     soon_future *f = e->future;
     bool done = state & SOON__DONE;
 
     soon__lock_acquire(&it->lock);
-    bool twice = contains(it, f);
+    bool twice = soon__entry_find(&it->table, f);
     if (!twice)
         insert(it, e, done);
     bool wake = done && !twice && it->users > 0;
@@ -253,7 +186,7 @@ int soon_as_completed_add(soon_as_completed *it, soon_future *f)
     int error = check(it, f, &state);
     if (error)
         return error;
-    struct entry *e = soon__alloc(sizeof *e);
+    struct soon__entry *e = soon__alloc(sizeof *e);
     if (!e)
         return -ENOMEM;
     init_entry(e, it, f);
@@ -263,9 +196,9 @@ int soon_as_completed_add(soon_as_completed *it, soon_future *f)
 }
 
 /* The same for a future of new(). */
-static void add_first(soon_as_completed *it, struct entry *e, uint32_t state)
+static void add_first(soon_as_completed *it, struct soon__entry *e, uint32_t state)
 {
-    if (!contains(it, e->future)) {
+    if (!soon__entry_find(&it->table, e->future)) {
         insert(it, e, state & SOON__DONE);
         return;
     }
@@ -273,35 +206,54 @@ static void add_first(soon_as_completed *it, struct entry *e, uint32_t state)
     e->future = NULL;
 }
 
-/* All entries in one piece, and the memory of each future is asked for some
- * turns before it is looked at: they lie anywhere, and waiting for them one by
- * one is most of what this takes. Until the first is hooked nobody else knows
- * the iterator: it needs no lock. */
-static int add_all(soon_as_completed *it, soon_future *const *futures, size_t n)
+/* Entries for the first n of the futures, of which there are so many from here on; the
+ * memory of each is asked for some turns before it is looked at: they lie anywhere, and
+ * waiting for them one by one is most of what this takes. */
+static int add_piece(soon_as_completed *it, soon_future *const *futures, size_t n, size_t left)
 {
     enum { AHEAD = 8 };
+    struct piece *piece = soon__alloc(sizeof *piece + n * sizeof *piece->entry);
     uint32_t state;
 
-    if (n && !(it->first = soon__alloc_array(n, sizeof *it->first)))
+    if (!piece)
         return -ENOMEM;
-    it->n_first = n;
+    piece->next = NULL;
+    piece->n = n;
+    *(it->last ? &it->last->next : &it->first) = piece;
+    it->last = piece;
     for (size_t i = 0; i < n; i++) {
-        if (i + AHEAD < n) {
+        if (i + AHEAD < left) {
             __builtin_prefetch(futures[i + AHEAD], 1);
-            __builtin_prefetch(bucket_of(it, futures[i + AHEAD]), 1);
+            __builtin_prefetch(soon__entry_bucket(&it->table, futures[i + AHEAD]), 1);
         }
         int error = check(it, futures[i], &state);
         if (error)
             return error;
-        init_entry(&it->first[i], it, futures[i]);
-        add_first(it, &it->first[i], state);
+        init_entry(&piece->entry[i], it, futures[i]);
+        add_first(it, &piece->entry[i], state);
     }
-    for (size_t i = 0; i < n; i++) {
-        struct entry *e = &it->first[i];
+    return 0;
+}
+
+static void hook_piece(struct piece *piece)
+{
+    for (size_t i = 0; i < piece->n; i++) {
+        struct soon__entry *e = &piece->entry[i];
         if (e->future && !e->fired && !soon__hook_add(e->future, &e->hook))
             fire_entry(e);
     }
-    return 0;
+}
+
+/* Until the first is hooked nobody else knows the iterator: it needs no lock. */
+static int add_all(soon_as_completed *it, soon_future *const *futures, size_t n)
+{
+    int error = 0;
+
+    for (size_t i = 0; i < n && !error; i += PIECE)
+        error = add_piece(it, futures + i, n - i < PIECE ? n - i : PIECE, n - i);
+    for (struct piece *piece = it->first; piece && !error; piece = piece->next)
+        hook_piece(piece);
+    return error;
 }
 
 int soon_as_completed_new(soon_future *const *futures, size_t n, soon_as_completed **out)
@@ -316,7 +268,7 @@ int soon_as_completed_new(soon_future *const *futures, size_t n, soon_as_complet
         return -ENOMEM;
     it->fd = -1;
     it->birthplace = soon__generation();
-    int error = resize(it, n) ? add_all(it, futures, n) : -ENOMEM;
+    int error = soon__entry_table_grow(&it->table, n) ? add_all(it, futures, n) : -ENOMEM;
     if (error) {
         soon_as_completed_free(it);
         return error;
@@ -333,22 +285,22 @@ static bool each(const void *set, soon__look_fn *look, void *data)
 
     soon__lock_acquire(&it->lock);
     bool asleep = !would_not_block(it);
-    for (struct entry *e = it->waiting; e && asleep && look(e->future, data); e = e->next)
+    for (struct soon__entry *e = it->waiting; e && asleep && look(e->future, data); e = e->next)
         ;
     soon__lock_release(&it->lock);
     return asleep;
 }
 
 /* The next one that is done, out of the table; or NULL. Under the lock. */
-static struct entry *take_ready(soon_as_completed *it)
+static struct soon__entry *take_ready(soon_as_completed *it)
 {
-    struct entry *e = it->ready_head;
+    struct soon__entry *e = it->ready_head;
 
     if (e) {
         it->ready_head = e->next;
         if (e->next)
             __builtin_prefetch(e->next->future);
-        take_out(it, e);
+        soon__entry_take_out(&it->table, e);
         changed(it);
     }
     return e;
@@ -358,7 +310,7 @@ static struct entry *take_ready(soon_as_completed *it)
  * Under the lock. */
 static soon_future *find_work(const soon_as_completed *it)
 {
-    for (struct entry *e = it->waiting; e && soon__may_help(); e = e->next)
+    for (struct soon__entry *e = it->waiting; e && soon__may_help(); e = e->next)
         if (soon__can_help(e->future))
             return soon_future_ref(e->future);
     return NULL;
@@ -377,7 +329,7 @@ static int sleep_until_changed(soon_as_completed *it, uint32_t seen, soon_ns dea
 }
 
 /* 1, 0, or an error; e is out. */
-static int next_entry(soon_as_completed *it, soon_ns timeout, struct entry **out)
+static int next_entry(soon_as_completed *it, soon_ns timeout, struct soon__entry **out)
 {
     soon_ns deadline = soon__deadline(timeout);
     int error = 0;
@@ -386,8 +338,8 @@ static int next_entry(soon_as_completed *it, soon_ns timeout, struct entry **out
         uint32_t seen = atomic_load(&it->changed);
         if ((*out = take_ready(it)))
             return 1;
-        if (it->count == 0 || error)
-            return it->count ? error : 0;
+        if (it->table.count == 0 || error)
+            return it->table.count ? error : 0;
         if (timeout == 0)
             return -ETIMEDOUT;
         soon_future *work = find_work(it);
@@ -406,7 +358,7 @@ static int next_entry(soon_as_completed *it, soon_ns timeout, struct entry **out
 
 int soon_as_completed_next(soon_as_completed *it, soon_ns timeout, soon_future **out)
 {
-    struct entry *e;
+    struct soon__entry *e;
 
     if (!it || !out)
         return -EINVAL;
@@ -456,7 +408,7 @@ void soon_as_completed_free(soon_as_completed *it)
     if (it->users)
         soon__misuse("soon_as_completed_free: another thread is inside");
     while (it->waiting) {
-        struct entry *e = it->waiting;
+        struct soon__entry *e = it->waiting;
         soon__lock_release(&it->lock);
         /* Either this unlinks the hook, or it has fired and e is ready. */
         soon__hook_remove(e->future, &e->hook);
@@ -467,13 +419,16 @@ void soon_as_completed_free(soon_as_completed *it)
         }
     }
     soon__lock_release(&it->lock);
-    for (struct entry *e = it->ready_head, *next; e; e = next) {
+    for (struct soon__entry *e = it->ready_head, *next; e; e = next) {
         next = e->next;
         drop_entry(e);
     }
     if (it->fd >= 0)
         soon__event_close(it->fd);
-    soon__free(it->first, it->n_first * sizeof *it->first);
-    soon__free(it->table, (it->mask + 1) * sizeof *it->table);
+    for (struct piece *piece = it->first, *next; piece; piece = next) {
+        next = piece->next;
+        soon__free(piece, sizeof *piece + piece->n * sizeof *piece->entry);
+    }
+    soon__entry_table_free(&it->table);
     soon__free(it, sizeof *it);
 }
