@@ -330,9 +330,9 @@ static void settle_block(struct soon__backlog *b, struct soon__block *block)
 /* Of so many blocks behind swept_to. */
 static soon_future *sweep_normal(struct soon__backlog *b, size_t blocks, soon_future *swept)
 {
-    for (; blocks && b->sweeping; blocks--) {
+    for (; blocks && b->to_sweep; blocks--) {
         struct soon__block *block = b->swept_to ? b->swept_to->next : b->first;
-        b->sweeping = block && block != b->last;
+        b->to_sweep = !block || block == b->last ? 0 : b->to_sweep - 1;
         if (!block)
             break;
         swept = sweep_block(b, block, block == b->first ? b->taken : 0, swept);
@@ -352,12 +352,24 @@ static soon_future *sweep_queue(struct soon_task_queue *queue, soon_future *swep
     return swept;
 }
 
+static void free_spares(struct soon__backlog *b, size_t keep)
+{
+    while (b->n_spare > keep) {
+        struct soon__block *block = b->spare;
+        b->spare = block->next;
+        b->n_spare--;
+        b->n_blocks--;
+        soon__free(block, sizeof *block);
+    }
+}
+
 soon_future *soon__backlog_sweep(struct soon__backlog *b)
 {
     soon_future *swept = NULL;
 
-    if (!b->sweeping) {
-        b->sweeping = true;
+    if (!b->to_sweep) {
+        free_spares(b, SPARES);
+        b->to_sweep = b->n_blocks - b->n_spare;
         b->swept_to = NULL;
         swept = sweep_queue(&b->high, sweep_queue(&b->low, NULL));
     }
@@ -374,5 +386,5 @@ size_t soon__backlog_memory(const struct soon__backlog *b)
 void soon__backlog_free(struct soon__backlog *b)
 {
     free_blocks(b->first);
-    free_blocks(b->spare);
+    free_spares(b, 0);
 }

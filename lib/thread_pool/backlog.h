@@ -28,8 +28,8 @@ struct soon__backlog {
     struct soon__block *first, *last; /* of the NORMAL ones, oldest first */
     struct soon__block *spare;
     struct soon__block *swept_to; /* what is before, and this, has been swept; NULL: nothing */
-    bool sweeping;
-    size_t taken; /* entries of the first block that are gone */
+    size_t to_sweep; /* blocks that a sweep under way has still to look at; 0: there is none */
+    size_t taken;    /* entries of the first block that are gone */
     size_t n_blocks, n_spare;
     size_t n_normal;
     unsigned passed_over[3]; /* HIGH, NORMAL, LOW */
@@ -80,8 +80,9 @@ static inline size_t soon__backlog_count(const struct soon__backlog *b)
 
 /* Takes out what is no longer pending; a chain. Not from the inbox, where it is
  * little. HIGH and LOW ones all at once; of the others about two thousand, so that nobody
- * waits for the lock for long. While b->sweeping says so it is to be called again, and in
- * between others may push and take. */
+ * waits for the lock for long. While b->to_sweep says so it is to be called again, and in
+ * between others may push and take. What comes in meanwhile is not swept, or that would
+ * have no end. */
 soon_future *soon__backlog_sweep(struct soon__backlog *b);
 
 size_t soon__backlog_memory(const struct soon__backlog *b);

@@ -19,16 +19,19 @@ static void drop(soon_future *chain)
     }
 }
 
-/* Under the lock, which is released meanwhile. */
+/* Under the lock, which is released meanwhile. When it is done another may begin. */
 static void sweep(struct pool *pool)
 {
+    bool more;
+
     do {
         soon_future *swept = soon__backlog_sweep(&pool->queue);
+        more = pool->queue.to_sweep;
         soon__count_queue(pool);
         soon__lock_release(&pool->lock);
         drop(swept);
         soon__lock_acquire(&pool->lock);
-    } while (pool->queue.sweeping);
+    } while (more);
 }
 
 /* Entries of the queue that are done would wait for their turn just to be
@@ -41,7 +44,7 @@ void soon__count_stale(struct pool *pool)
     if (atomic_fetch_add_explicit(&pool->stale, 1, memory_order_relaxed) < SWEEP_MIN)
         return;
     soon__lock_acquire(&pool->lock);
-    if (!pool->queue.sweeping && atomic_load_explicit(&pool->stale, memory_order_relaxed) >
+    if (!pool->queue.to_sweep && atomic_load_explicit(&pool->stale, memory_order_relaxed) >
                                      soon__backlog_count(&pool->queue) / 2) {
         atomic_store_explicit(&pool->stale, 0, memory_order_relaxed);
         sweep(pool);
