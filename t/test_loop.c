@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static soon_executor *loop_up(void)
@@ -280,6 +281,47 @@ START_TEST(a_loop_about_to_sleep_misses_nothing)
 }
 END_TEST
 
+/* ---- forks ---- */
+
+static pid_t child = -1;
+
+static void fork_here(soon_future *f, void *data)
+{
+    (void)f, (void)data;
+    child = fork();
+}
+
+/* The other callback, which is due, runs before the loop's tasks. */
+static void run_here(soon_future *f, void *loop)
+{
+    int ran = soon_loop_run(loop, 0, 0);
+
+    (void)f;
+    if (child == 0)
+        _exit(ran);
+    REQUIRE(ran == 1);
+}
+
+START_TEST(a_fork_in_a_callback_leaves_the_tasks_to_the_parent)
+{
+    soon_executor *loop = loop_up();
+    soon_future *f = promise();
+    int status = -1;
+
+    submit_n(loop, 1);
+    ck_assert(readable(loop, 0));
+    assert_ok(soon_future_add_done_callback(f, run_here, loop));
+    assert_ok(soon_future_add_done_callback(f, fork_here, NULL));
+    assert_ok(soon_future_set_result(f, NULL, 0));
+    ck_assert_int_gt(child, 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+    soon_future_unref(f);
+    loop_down(loop);
+}
+END_TEST
+
 /* ---- several threads ---- */
 
 struct shared_loop {
@@ -441,6 +483,7 @@ Suite *test_suite(void)
     tcase_add_test(running, run_waits_for_the_first_as_long_as_asked);
     tcase_add_loop_test(running, a_submit_wakes_the_loop, 0, 3);
     tcase_add_test(running, a_loop_about_to_sleep_misses_nothing);
+    tcase_add_test(running, a_fork_in_a_callback_leaves_the_tasks_to_the_parent);
     tcase_add_test(running, a_task_may_run_its_own_loop);
     tcase_add_test(running, several_threads_may_run_one_loop);
     tcase_add_test(running, bad_input_is_refused);

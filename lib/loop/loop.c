@@ -204,6 +204,8 @@ static int run_until(struct loop *loop, size_t budget, soon_ns deadline)
     for (;;) {
         uint32_t seen = atomic_load(&loop->changed);
         soon_flush_callbacks(); /* one may be a task of this loop */
+        if (soon_executor_inherited(&loop->ex))
+            return 0; /* one forked, and this is the child */
         int ran = run_queued(loop, budget);
         if (ran || deadline == 0 || is_closed(loop))
             return ran;
