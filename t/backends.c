@@ -22,9 +22,33 @@ static int make_forkserver(unsigned workers, soon_executor **out)
     return make_process_pool(SOON_START_FORKSERVER, workers, out);
 }
 
+/* All workers are born here, and this thread sleeps meanwhile. */
+static void bear_all(soon_executor *ex, unsigned workers)
+{
+    struct hold hold = hold_make();
+    soon_task tasks[WORKERS_MAX];
+    soon_future *futures[WORKERS_MAX];
+
+    for (unsigned i = 0; i < workers; i++)
+        tasks[i] = (soon_task){.fn = task_hold, .arg = &hold, .arg_len = sizeof hold};
+    assert_ok(soon_submit_many(ex, tasks, workers, futures));
+    bell_await(hold.started, workers);
+    gate_open(hold.release);
+    for (unsigned i = 0; i < workers; i++)
+        assert_ok(soon_future_wait(futures[i], SOON_FOREVER));
+    unref_all(futures, workers);
+    hold_free(&hold);
+}
+
+/* The thread sanitizer's allocator does not take its locks over a fork: a worker that is
+ * born while the program allocates may wait for one for ever (in GetFromAllocator()). */
 static int make_fork(unsigned workers, soon_executor **out)
 {
-    return make_process_pool(SOON_START_FORK, workers, out);
+    int error = make_process_pool(SOON_START_FORK, workers, out);
+
+    if (!error && thread_sanitized())
+        bear_all(*out, workers);
+    return error;
 }
 
 static int make_spawn(unsigned workers, soon_executor **out)

@@ -397,6 +397,11 @@ bool forked_may_start_threads(const char *what)
     return !THREAD_SANITIZED;
 }
 
+bool thread_sanitized(void)
+{
+    return THREAD_SANITIZED;
+}
+
 bool memory_is_watched(void)
 {
     return ADDRESS_SANITIZED || RUNNING_ON_VALGRIND;

@@ -150,6 +150,8 @@ bool running_on_valgrind(void);
  * child of a threaded process starts: then it says that what is skipped. */
 bool forked_may_start_threads(const char *what);
 
+bool thread_sanitized(void);
+
 /* misuse(data), run in a child process, aborts with one sentence on stderr. */
 void assert_aborts(void (*misuse)(void *data), void *data);
 
