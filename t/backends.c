@@ -152,12 +152,33 @@ void rig_up(struct rig *rig, int i)
     ck_assert_uint_le(backends[i].workers, WORKERS_MAX);
     *rig = (struct rig){.backend = &backends[i]};
     assert_ok(rig->backend->make(rig->backend->workers, &rig->ex));
+    rig->born = rig_figures(rig);
     if (rig->backend->drive) {
         rig->stop = gate_make();
         rig->driving = bell_make();
         thread_start(&rig->driver, run_driver, rig);
         bell_await(rig->driving, 1);
     }
+}
+
+soon_stats rig_figures(const struct rig *rig)
+{
+    soon_stats now;
+
+    assert_ok(soon_executor_stats(rig->ex, &now));
+    now.finished -= rig->born.finished;
+    now.bytes_in -= rig->born.bytes_in;
+    now.bytes_out -= rig->born.bytes_out;
+    return now;
+}
+
+void rig_adds_up(const struct rig *rig, uint64_t submitted)
+{
+    soon_stats now = rig_figures(rig);
+
+    ck_assert_uint_eq(now.pending, 0);
+    ck_assert_uint_eq(now.running, 0);
+    ck_assert_uint_eq(now.finished + now.failed + now.cancelled + now.timed_out, submitted);
 }
 
 void rig_hold_all(struct rig *rig, const struct hold *hold)
@@ -193,7 +214,7 @@ void rig_down(struct rig *rig)
     soon_stats stats;
 
     assert_ok(soon_shutdown(rig->ex, SOON_FOREVER, 0));
-    assert_ok(soon_executor_stats(rig->ex, &stats));
+    stats = rig_figures(rig);
     ck_assert_uint_eq(stats.pending, 0);
     ck_assert_uint_eq(stats.running, 0);
     rig_let_go(rig);

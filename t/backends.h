@@ -39,14 +39,21 @@ struct rig {
     struct gate stop;
     struct bell driving;
     soon_future *held[WORKERS_MAX]; /* by rig_hold_all() */
+    soon_stats born;                /* what it took to have its workers */
 };
 
 /* Makes backend number i. */
 void rig_up(struct rig *rig, int i);
 
-/* Shuts down, waits, and checks that the figures add up to what was
- * submitted. Any number of shutdowns may have come before. */
+/* Shuts down, waits, and checks that nothing is in flight. Any number of shutdowns may
+ * have come before. */
 void rig_down(struct rig *rig);
+
+/* The figures; what the test has not done itself is not counted. */
+soon_stats rig_figures(const struct rig *rig);
+
+/* Nothing is in flight, and this many tasks have ended. */
+void rig_adds_up(const struct rig *rig, uint64_t submitted);
 
 /* Occupies every worker with task_hold(), once a rig; returns when all are
  * inside. For backends that defer. */

@@ -147,7 +147,7 @@ START_TEST(detached_tasks_run_once_each)
         assert_ok(soon_submit(rig.ex, task_count, &count, sizeof count, NULL));
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
     ck_assert_uint_eq(*count, n);
-    assert_stats_add_up(rig.ex, n);
+    rig_adds_up(&rig, n);
     rig_down(&rig);
     shared_free(count, sizeof *count);
 }
@@ -221,7 +221,7 @@ START_TEST(submit_many_is_all_or_nothing)
     assert_ok(soon_submit_many(rig.ex, tasks, 5, NULL));
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
     ck_assert_uint_eq(*count, 5);
-    assert_stats_add_up(rig.ex, 5);
+    rig_adds_up(&rig, 5);
     rig_down(&rig);
     shared_free(count, sizeof *count);
 }
@@ -258,7 +258,7 @@ START_TEST(bad_input_is_refused)
     ck_assert_int_eq(soon_executor_stats(NULL, &(soon_stats){0}), -EINVAL);
     ck_assert_int_lt(soon_submit(rig.ex, task_nothing, &byte, SIZE_MAX - 8, &f), 0);
     ck_assert_ptr_eq(f, untouched);
-    assert_stats_add_up(rig.ex, 0);
+    rig_adds_up(&rig, 0);
     rig_down(&rig);
 }
 

@@ -233,24 +233,24 @@ START_TEST(figures_say_how_tasks_ended)
         cancelled[i] = submit(rig.ex, task_nothing, NULL, 0);
         ck_assert(soon_future_cancel(cancelled[i]));
     }
-    assert_ok(soon_executor_stats(rig.ex, &stats));
+    stats = rig_figures(&rig);
     /* One may be about to be done just now, and not be counted yet. */
     ck_assert_uint_le(stats.pending, 1);
     /* What has ended in another process counts as running until that is known. */
     while (stats.finished + stats.failed < 5 + 2)
-        assert_ok(soon_executor_stats(rig.ex, &stats));
+        stats = rig_figures(&rig);
     ck_assert_uint_eq(stats.pending, 0);
     ck_assert_uint_eq(stats.running, rig.backend->workers);
     gate_open(hold.release);
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
-    assert_ok(soon_executor_stats(rig.ex, &stats));
+    stats = rig_figures(&rig);
     ck_assert_uint_eq(stats.finished, 5 + rig.backend->workers);
     ck_assert_uint_eq(stats.failed, 2);
     ck_assert_uint_eq(stats.cancelled, 3);
     ck_assert_uint_eq(stats.timed_out, 1);
     ck_assert_uint_ge(stats.bytes_in, 5 * sizeof(int) + 2 * sizeof(struct failure));
     ck_assert_uint_eq(stats.bytes_out, (5 + rig.backend->workers) * sizeof(int));
-    assert_stats_add_up(rig.ex, 11 + rig.backend->workers);
+    rig_adds_up(&rig, 11 + rig.backend->workers);
     soon_future_unref(late);
     unref_all(cancelled, 3);
     rig_down(&rig);
@@ -267,7 +267,7 @@ START_TEST(figures_count_what_is_pending_now)
     rig_hold_all(&rig, &hold);
     for (int i = 0; i < 7; i++)
         assert_ok(soon_submit(rig.ex, task_nothing, NULL, 0, NULL));
-    assert_ok(soon_executor_stats(rig.ex, &stats));
+    stats = rig_figures(&rig);
     ck_assert_uint_eq(stats.pending, 7);
     ck_assert_uint_eq(stats.running, rig.backend->workers);
     ck_assert_uint_eq(stats.finished, 0);

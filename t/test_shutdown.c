@@ -40,7 +40,7 @@ START_TEST(submits_are_refused_and_queued_work_still_runs)
     gate_open(hold.release);
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
     ck_assert_uint_eq(*count, 20);
-    assert_stats_add_up(rig.ex, 20 + rig.backend->workers);
+    rig_adds_up(&rig, 20 + rig.backend->workers);
     rig_down(&rig);
     hold_free(&hold);
     shared_free(count, sizeof *count);
@@ -180,7 +180,7 @@ START_TEST(pending_futures_are_cancelled_before_it_returns)
     assert_result_int(running, 3);
     assert_ok(soon_shutdown(rig.ex, SOON_FOREVER, 0));
     ck_assert_uint_eq(*count, 0);
-    assert_stats_add_up(rig.ex, 20 + rig.backend->workers);
+    rig_adds_up(&rig, 20 + rig.backend->workers);
     soon_future_unref(running);
     unref_all(pending, 20);
     rig_down(&rig);
@@ -393,7 +393,7 @@ START_TEST(what_was_accepted_gets_done_though_a_shutdown_races_with_it)
         if (r.flags == 0)
             for (unsigned i = 0; i < r.count; i++)
                 EXPECT(!soon_future_cancelled(r.accepted[i]));
-        assert_stats_add_up(rig.ex, r.count);
+        rig_adds_up(&rig, r.count);
         unref_all(r.accepted, r.count);
         rig_down(&rig);
     }
