@@ -32,6 +32,16 @@ static inline soon_future *soon__link(soon_future *f, soon_future *chain)
     return f;
 }
 
+/* Drops a reference of each. */
+static inline void soon__chain_drop(soon_future *chain)
+{
+    while (chain) {
+        soon_future *rest = chain->next;
+        soon_future_unref(chain);
+        chain = rest;
+    }
+}
+
 /* soon_future_run_claimed(f) and soon_future_unref(f), for who has its reference that
  * was the queue's: often both are one step. */
 void soon__run_and_drop(soon_future *f);

@@ -12,6 +12,7 @@
 #include "core/block.h"
 #include "core/call.h"
 #include "core/callback.h"
+#include "core/chain.h"
 #include "core/deque.h"
 #include "core/error.h"
 #include "core/executor.h"
@@ -122,15 +123,6 @@ void soon__chain_add(struct soon__chain *chain, soon_future *f)
     chain->bytes_in += len;
     chain->held += soon__future_outside(f);
     soon__chain_link(chain, f);
-}
-
-void soon__chain_drop(soon_future *f)
-{
-    while (f) {
-        soon_future *next = f->next;
-        soon_future_unref(f);
-        f = next;
-    }
 }
 
 /* ---- admission ---- */

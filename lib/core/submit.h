@@ -34,9 +34,6 @@ static inline void soon__chain_link(struct soon__chain *chain, soon_future *f)
 /* The same, with its bytes. */
 void soon__chain_add(struct soon__chain *chain, soon_future *f);
 
-/* Drops what is linked from f on. */
-void soon__chain_drop(soon_future *f);
-
 /* Hands a chain in, all or nothing. */
 int soon__send(soon_executor *ex, struct soon__chain *chain, unsigned flags, soon_ns deadline);
 

@@ -4,6 +4,7 @@
  */
 #include "core/submit.h"
 
+#include "core/chain.h"
 #include "core/error.h"
 #include "core/future_cache.h"
 #include "core/last_error.h"

@@ -36,8 +36,9 @@ enum { SOON__LENGTHS = 49 }; /* 0 to SOON__PAYLOAD */
  * same goes for what a task forks, and joins without anything else happening, and the
  * length of its result: FINISHED, RELEASED and BYTES_OUT.
  *
- * So RELEASED comes before such a task is done. That order matters only to a drain,
- * which waits for the outer task, too; when that is released this one is done. */
+ * So RELEASED comes before a task that is joined like that is done. That order matters
+ * only to a drain, which waits for the outer task, too; when that is released this one is
+ * done. */
 struct soon__tally {
     /* Sync: atomic, all three; a shard is written by its thread only. */
     _Alignas(64) _Atomic uint64_t figure[SOON__FIGURES];

@@ -14,6 +14,7 @@
  */
 #include <soon/backend.h>
 
+#include "core/chain.h"
 #include "core/mem.h"
 #include "os/event.h"
 #include "os/lock.h"
@@ -96,15 +97,6 @@ static int submit(soon_executor *ex, soon_future *chain, size_t n)
     return 0;
 }
 
-static void drop(soon_future *chain)
-{
-    while (chain) {
-        soon_future *next = soon_future_next(chain);
-        soon_future_unref(chain);
-        chain = next;
-    }
-}
-
 static void withdrawn(soon_executor *ex, soon_future *f)
 {
     struct loop *loop = loop_of(ex);
@@ -119,7 +111,7 @@ static void withdrawn(soon_executor *ex, soon_future *f)
             show(loop);
     }
     soon__lock_release(&loop->lock);
-    drop(swept);
+    soon__chain_drop(swept);
 }
 
 /* ---- running ---- */
@@ -311,7 +303,7 @@ static void destroy(soon_executor *ex)
 {
     struct loop *loop = loop_of(ex);
 
-    drop(soon_task_queue_sweep(&loop->queue));
+    soon__chain_drop(soon_task_queue_sweep(&loop->queue));
     soon__event_close(loop->fd);
     soon_executor_fini(ex);
     soon__free(loop, sizeof *loop);

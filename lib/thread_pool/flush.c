@@ -10,15 +10,6 @@
 
 enum { SWEEP_MIN = 1024 }; /* stale entries worth a sweep */
 
-static void drop(soon_future *chain)
-{
-    while (chain) {
-        soon_future *next = soon_future_next(chain);
-        soon_future_unref(chain);
-        chain = next;
-    }
-}
-
 /* Under the lock, which is released meanwhile. When it is done another may begin. */
 static void sweep(struct pool *pool)
 {
@@ -29,7 +20,7 @@ static void sweep(struct pool *pool)
         more = pool->queue.to_sweep;
         soon__count_queue(pool);
         soon__lock_release(&pool->lock);
-        drop(swept);
+        soon__chain_drop(swept);
         soon__lock_acquire(&pool->lock);
     } while (more);
 }

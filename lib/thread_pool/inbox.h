@@ -60,7 +60,7 @@ static inline void soon__inbox_init(struct soon__inbox *inbox)
     atomic_init(&inbox->seen, 0);
     atomic_init(&inbox->head, 0);
     for (int64_t i = 0; i < SOON__INBOX_SIZE; i++)
-        atomic_init(&inbox->slot[soon__inbox_slot(i)], soon__inbox_vacancy(i));
+        atomic_init(&inbox->slot[i], soon__inbox_vacancy(i));
 }
 
 /* Has index i a slot? */
