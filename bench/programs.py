@@ -9,7 +9,7 @@ import sys
 HARNESS = ["growth.c", "harness.c", "latency.c", "program.c", "throughput.c"]
 
 
-# What how it is linked makes a difference to: many short calls.
+# Workloads of many short calls, for which it makes a difference how a library is linked.
 LINKED = {"flood", "detached", "many", "fib", "as-completed", "cancel"}
 
 

@@ -6,10 +6,10 @@ import limits
 
 LIBSOON, STATIC = "libsoon", "libsoon.a"
 C_PEERS = ["oneTBB", "Boost.Asio", "GLib", "libuv", "APR"]
-SHORT = {STATIC: STATIC, "oneTBB": "oneTBB", "Boost.Asio": "Asio", "GLib": "GLib", "libuv": "libuv", "APR": "APR",
-         "libgomp": "libgomp", "Java ForkJoinPool": "Java FJP", "Java fixed pool": "Java fix",
-         "Go": "Go", "Python ThreadPoolExecutor": "Py thr", "Python ProcessPoolExecutor": "Py proc",
-         "multiprocessing.Pool": "Py Pool"}
+SHORT = {STATIC: STATIC, "oneTBB": "oneTBB", "Boost.Asio": "Asio", "GLib": "GLib",
+         "libuv": "libuv", "APR": "APR", "libgomp": "libgomp", "Java ForkJoinPool": "Java FJP",
+         "Java fixed pool": "Java fix", "Go": "Go", "Python ThreadPoolExecutor": "Py thr",
+         "Python ProcessPoolExecutor": "Py proc", "multiprocessing.Pool": "Py Pool"}
 
 
 def to_json(document):
