@@ -14,8 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* ---- another run of this program ---- */
 
 static int far(soon_call *call, const void *arg, size_t arg_len)

@@ -20,8 +20,6 @@
 
 #define VARIABLE "SOON_SPAWNED"
 
-extern char **environ;
-
 /* ---- in the program ---- */
 
 struct soon__spawning {

@@ -233,12 +233,6 @@ void soon__decide_to_leave(struct worker *self);
 /* It has changed its mind before anybody could know. */
 void soon__decide_to_stay(struct worker *self);
 
-/* Refreshes pool->helpers after a change under the lock of what it depends on. */
-void soon__count_helpers(struct pool *pool);
-
-/* Wakes all idle workers. */
-void soon__wake_all(struct pool *pool);
-
 /* ---- flush.c ---- */
 
 /* A task still queued was claimed or cancelled elsewhere. */
