@@ -53,6 +53,7 @@ t_programs = \
 	t/test_process_rights \
 	t/test_process_queue \
 	t/test_process_asleep \
+	t/test_process_patience \
 	t/test_process_end \
 	t/test_process_payload \
 	t/test_process_lent \
@@ -362,6 +363,11 @@ t_test_process_asleep_SOURCES = t/test_process_asleep.c
 t_test_process_asleep_CPPFLAGS = $(t_cppflags)
 t_test_process_asleep_CFLAGS = $(t_cflags)
 t_test_process_asleep_LDADD = $(t_ldadd)
+
+t_test_process_patience_SOURCES = t/test_process_patience.c
+t_test_process_patience_CPPFLAGS = $(t_cppflags)
+t_test_process_patience_CFLAGS = $(t_cflags)
+t_test_process_patience_LDADD = $(t_ldadd)
 
 t_test_process_end_SOURCES = t/test_process_end.c
 t_test_process_end_CPPFLAGS = $(t_cppflags)

@@ -76,21 +76,23 @@ static bool is_remote(const soon_future *f, uint32_t state)
 }
 
 /* CLOSING+CANCELLING -> RUNNING, by who has set them. Sleepers wake: those
- * that wait for the decision have it, the others announce themselves anew. */
+ * that wait for the decision have it, the others announce themselves anew. But where
+ * they are patient none waits for the decision, and they sleep on. */
 static void decide_begun(soon_future *f)
 {
-    const uint32_t undecided = SOON__CLOSING | SOON__CANCELLING | SOON__WAITERS;
+    const uint32_t undecided = SOON__CLOSING | SOON__CANCELLING;
     /* relaxed: the swap below decides. */
-    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
+    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed), woken;
 
     soon__count_begun(f->executor, f, SOON__N_STARTED);
     /* release: who completes f from here on comes after the count; pairs with
      * the acquire in soon__close(). */
+    do
+        woken = state & SOON__PATIENT ? 0 : state & SOON__WAITERS;
     while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
-                                                  (state & ~undecided) | SOON_RUNNING,
-                                                  memory_order_release, memory_order_relaxed))
-        ;
-    if (state & SOON__WAITERS)
+                                                  (state & ~(undecided | woken)) | SOON_RUNNING,
+                                                  memory_order_release, memory_order_relaxed));
+    if (woken)
         soon__futex_wake(&f->state, INT_MAX);
 }
 
@@ -175,12 +177,12 @@ static int sleep_once(soon_future *f, uint32_t *state, soon_ns deadline)
     return error;
 }
 
-/* Only workers of this process ever leave a wake-up out. What is urgent is not
- * waited for with patience. */
+/* Only workers of this process ever leave a wake-up out, and who collects for a backend
+ * that lets itself be assisted. What is urgent is not waited for with patience. */
 static bool may_nap(const soon_future *f, uint32_t state)
 {
-    return f->executor && f->priority <= SOON_PRIORITY_NORMAL && !is_remote(f, state) &&
-           soon__is_patient();
+    return f->executor && f->priority <= SOON_PRIORITY_NORMAL &&
+           (!is_remote(f, state) || f->executor->ops->assist) && soon__is_patient();
 }
 
 /* Sleeps for a moment at most. Not where somebody sleeps already, who may have to

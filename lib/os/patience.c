@@ -11,9 +11,12 @@ static _Thread_local struct {
     bool busy;         /* Sync: thread-local */
 } self;
 
-void soon__set_busy(bool busy)
+bool soon__set_busy(bool busy)
 {
+    bool before = self.busy;
+
     self.busy = busy;
+    return before;
 }
 
 /* ---- beds ---- */

@@ -34,8 +34,9 @@
 
 enum { SOON__NAP_NS = 200000, SOON__NAP_MAX_NS = 1000000 };
 
-/* The calling thread has more to do than what it is about to do; or no more. */
-void soon__set_busy(bool busy);
+/* The calling thread has more to do than what it is about to do; or no more. What it has
+ * said before. */
+bool soon__set_busy(bool busy);
 
 /* To sleep until what is there has happened, or until deadline (at most): first
  * a ticket, then whoever makes it happen is let know that somebody waits, then

@@ -16,6 +16,7 @@
 
 #include "core/mem.h"
 #include "os/packet.h"
+#include "os/patience.h"
 #include "os/shm.h"
 #include "process_pool/worker.h"
 
@@ -411,6 +412,25 @@ static void send_off(struct seat *seat)
         soon__seat_finish(seat);
 }
 
+/* How many of the n entries from head on it could complete. Who collects these with
+ * patience sleeps on meanwhile, and while there are more in the queue: a wake-up takes as
+ * long as some tasks, and where all CPUs are at work it takes this thread's. */
+static unsigned complete_marked(struct seat *seat, uint32_t head, unsigned n, bool timed_out)
+{
+    bool busy = soon__set_busy(true);
+    unsigned n_good = 0;
+
+    while (n_good < n) {
+        struct entry *entry = soon__entry_at(seat, head + n_good);
+        if (!(entry->errand == SOON__ERRAND_TASK ? complete(seat, entry, timed_out)
+                                                 : end_errand(seat, entry)))
+            break;
+        n_good++;
+    }
+    soon__set_busy(busy);
+    return n_good;
+}
+
 bool soon__collect_seat(struct seat *seat)
 {
     struct pool *pool = seat->pool;
@@ -423,14 +443,7 @@ bool soon__collect_seat(struct seat *seat)
     soon__lock_release(&pool->lock);
     if (!n)
         return false;
-    unsigned n_good = 0;
-    while (n_good < n) {
-        struct entry *entry = soon__entry_at(seat, head + n_good);
-        if (!(entry->errand == SOON__ERRAND_TASK ? complete(seat, entry, timed_out)
-                                                 : end_errand(seat, entry)))
-            break;
-        n_good++;
-    }
+    unsigned n_good = complete_marked(seat, head, n, timed_out);
     soon__lock_acquire(&pool->lock);
     unsigned n_done = clear(seat, n_good, done);
     if (n_done && soon__seat_is_trusted(seat))
@@ -442,7 +455,10 @@ bool soon__collect_seat(struct seat *seat)
     send_off(seat);
     soon__seat_sort(seat);
     soon__pump(pool);
+    bool more = pool->queue.count;
     soon__lock_release(&pool->lock);
+    if (!more)
+        soon__wake_owed();
     while (n_done)
         soon_future_unref(done[--n_done]);
     return n_good > 0;

@@ -7,6 +7,7 @@
 #include "os/event.h"
 #include "os/own_fd.h"
 #include "os/packet.h"
+#include "os/patience.h"
 #include "os/poll.h"
 #include "os/thread.h"
 #include "process_pool/worker.h"
@@ -209,6 +210,17 @@ bool soon__spin_pays(void)
 {
     world_perhaps_die();
     return current != WORLD_WORKER || model_choose(8) == 0;
+}
+
+/* Who sleeps until a future is done is not in this world. */
+bool soon__set_busy(bool busy)
+{
+    (void)busy;
+    return false;
+}
+
+void soon__wake_owed(void)
+{
 }
 
 /* ---- a worker ---- */
