@@ -214,6 +214,18 @@ static struct entry *take_slot(struct seat *seat, enum soon__errand errand, cons
     return entry;
 }
 
+/* If the worker sleeps. */
+static void rouse(struct soon__channel *channel)
+{
+    /* seq_cst, both: the Dekker pair of `asleep`. */
+    if (!atomic_load(&channel->asleep))
+        return;
+    /* relaxed: a hint. */
+    atomic_store_explicit(&channel->roused, (uint64_t)soon__now(), memory_order_relaxed);
+    if (atomic_exchange(&channel->asleep, 0))
+        soon__futex_wake_shared(&channel->asleep, 1);
+}
+
 /* Shows the slot to the worker. The bell comes first: who sees the task finds
  * it set. */
 static void show(struct entry *entry, enum soon__phase phase)
@@ -230,9 +242,7 @@ static void show(struct entry *entry, enum soon__phase phase)
         soon__monitor_poke(pool);
     pool->lively = true;
     atomic_store(&soon__slot_at(entry)->state, soon__slot_state(entry->position, phase));
-    /* seq_cst, both: the Dekker pair of `asleep`. */
-    if (atomic_load(&channel->asleep) && atomic_exchange(&channel->asleep, 0))
-        soon__futex_wake_shared(&channel->asleep, 1);
+    rouse(channel);
 }
 
 /* ---- handing out ---- */

@@ -26,7 +26,7 @@ struct worker {
     bool slept;               /* since the last task ended */
     bool failed;              /* its initializer has */
     soon_ns ended;
-    soon_ns gap; /* how long the last wait for a task took */
+    soon_ns gap; /* how long it was without a task the last time */
 };
 
 /* ---- finding the next task ---- */
@@ -68,6 +68,16 @@ static soon_ns sleep_until(const struct worker *w)
     return tied ? SOON__NEVER : soon__now() + SOON_MS(250);
 }
 
+/* From then until a task came. How long it takes to wake up for it is the machine's,
+ * and would make every task that finds the worker asleep look late. */
+static soon_ns gap_since(const struct worker *w, soon_ns begin)
+{
+    /* relaxed: a hint; an older one is before begin. */
+    uint64_t roused = atomic_load_explicit(&w->post.channel->roused, memory_order_relaxed);
+
+    return (soon_ns)roused > begin ? (soon_ns)roused - begin : soon__now() - begin;
+}
+
 /* Where tasks have been coming one after the other, with little between them,
  * looking for the next one a while longer costs less than being woken for it. */
 static void await(struct worker *w, const struct soon__slot *slot, uint32_t position)
@@ -88,7 +98,7 @@ static void await(struct worker *w, const struct soon__slot *slot, uint32_t posi
         /* relaxed: the host, seeing 1 for too long, wakes for nothing. */
         atomic_store_explicit(asleep, 0, memory_order_relaxed);
     }
-    w->gap = soon__now() - begin;
+    w->gap = gap_since(w, begin);
 }
 
 /* What is not the bell any more may be a file of the task's. What the worker

@@ -331,11 +331,11 @@ static const struct model_mutant handing_mutants[] = {
      * who goes to sleep then looks for a task. */
     {"show", "state", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"show", "state", MODEL_STORE, MODEL_LATER, 0},
-    {"show", "asleep", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
+    {"rouse", "asleep", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"await", "asleep", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},
     {"await", "asleep", MODEL_STORE, MODEL_LAST, 0},
     {"is_ready", "state", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
-    {"show", "asleep", MODEL_UPDATE, MODEL_LOST, 0},
+    {"rouse", "asleep", MODEL_UPDATE, MODEL_LOST, 0},
     /* Of: who has done a task then looks at the bell, who sets the bell then
      * looks for what is done. */
     {"work", "state", MODEL_STORE, MODEL_WEAKER, MODEL_RELEASE},

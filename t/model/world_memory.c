@@ -194,6 +194,7 @@ static void bind_life(unsigned i)
     memset(channel, 0, sizeof *channel);
     MODEL_BIND(channel->given_up, "given_up");
     MODEL_BIND(channel->asleep, "asleep");
+    MODEL_BIND(channel->roused, "roused");
     MODEL_BIND(channel->bell, "bell");
     MODEL_BIND(channel->blocks, "blocks");
     for (int k = 0; k < SOON__RING; k++)
