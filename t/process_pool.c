@@ -54,6 +54,20 @@ soon_executor *one_worker(int method)
     return pool_up(method, &(soon_process_pool_options){.max_workers = 1});
 }
 
+void stop_monitor(struct pool *pool)
+{
+    for (;;) {
+        soon__lock_acquire(&pool->collecting);
+        soon__lock_acquire(&pool->lock);
+        bool watching = pool->watching;
+        soon__lock_release(&pool->lock);
+        if (watching)
+            return;
+        soon__lock_release(&pool->collecting);
+        sched_yield();
+    }
+}
+
 soon_stats pool_figures(soon_executor *ex)
 {
     soon_stats stats;

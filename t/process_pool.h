@@ -36,6 +36,11 @@ void pool_down(soon_executor *ex, uint64_t submitted);
 
 soon_stats pool_figures(soon_executor *ex);
 
+/* Takes the lock of who collects while the monitor sleeps: from here on it does
+ * nothing, until pool->collecting is released. */
+struct pool;
+void stop_monitor(struct pool *pool);
+
 /* A task with a name and a timeout (0: none). */
 soon_future *submit_named(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
                           const char *name, soon_ns timeout);

@@ -16,22 +16,6 @@ static void hold_one(soon_executor *ex, const struct hold *hold, soon_future **f
     bell_await(hold->started, 1);
 }
 
-/* Takes the lock of who collects while the monitor sleeps: from here on it does
- * nothing. */
-static void stop_monitor(struct pool *pool)
-{
-    for (;;) {
-        soon__lock_acquire(&pool->collecting);
-        soon__lock_acquire(&pool->lock);
-        bool watching = pool->watching;
-        soon__lock_release(&pool->lock);
-        if (watching)
-            return;
-        soon__lock_release(&pool->collecting);
-        sched_yield();
-    }
-}
-
 /* The worker that f is with has ended its tasks in so many ns each, as far as its
  * pool knows. */
 static void pass_for_quick(struct pool *pool, const soon_future *f, uint64_t pace)

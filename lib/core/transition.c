@@ -162,16 +162,20 @@ bool soon__claim(soon_future *f)
 }
 
 /* Sleeps on the word, found in *state, until it may have changed; then *state
- * is what it is. 0 or -ETIMEDOUT. */
+ * is what it is. 0 or -ETIMEDOUT. Who naps there is to sleep like that, too, from now on:
+ * nobody would know of him. */
 static int sleep_once(soon_future *f, uint32_t *state, soon_ns deadline)
 {
     uint32_t sleeping = (*state | SOON__WAITERS) & ~(uint32_t)SOON__PATIENT;
 
     /* acquire, for failure: as soon__state(). The bits carry no data. */
-    if (*state != sleeping &&
-        !atomic_compare_exchange_weak_explicit(&f->state, state, sleeping, memory_order_acquire,
-                                               memory_order_acquire))
-        return 0;
+    if (*state != sleeping) {
+        if (!atomic_compare_exchange_weak_explicit(&f->state, state, sleeping, memory_order_acquire,
+                                                   memory_order_acquire))
+            return 0;
+        if (*state & SOON__PATIENT)
+            soon__rouse(f);
+    }
     int error = soon__futex_wait(&f->state, sleeping, deadline);
     *state = soon__state(f);
     return error;
@@ -190,12 +194,13 @@ static bool may_nap(const soon_future *f, uint32_t state)
 static void nap(soon_future *f, uint32_t *state, soon_ns deadline)
 {
     uint32_t napping = *state | SOON__WAITERS | SOON__PATIENT;
+
+    if (*state & (SOON__DONE | SOON__WAITERS))
+        return;
     soon_ns now = soon__now(), end = now + soon__nap_length(now);
     uint32_t ticket = soon__nap_ticket(f);
-
     /* acquire, for failure: as in sleep_once(). */
-    if (*state & (SOON__DONE | SOON__WAITERS) ||
-        !atomic_compare_exchange_strong_explicit(&f->state, state, napping, memory_order_acquire,
+    if (!atomic_compare_exchange_strong_explicit(&f->state, state, napping, memory_order_acquire,
                                                  memory_order_acquire))
         return;
     soon__nap(f, ticket, end < deadline ? end : deadline);
@@ -382,7 +387,8 @@ int soon__sleep(soon_future *f, soon_ns deadline)
         f->executor->ops->assist(f->executor, f, deadline);
     else if (soon__spin(&spinner, &f->state, SOON__DONE, deadline))
         return 0;
-    state = soon__state(f);
+    if ((state = soon__state(f)) & SOON__DONE)
+        return 0;
     if (may_nap(f, state))
         nap(f, &state, deadline);
     while (!(state & SOON__DONE)) {

@@ -4,11 +4,11 @@
 #include <limits.h>
 
 static _Thread_local struct {
-    soon__futex *owed; /* a bed whose sleepers were left asleep, or NULL. Sync: thread-local */
-    soon_ns woke;      /* when it last slept, or 0. Sync: thread-local */
-    soon_ns since;     /* from then on it has done little but nap. Sync: thread-local */
-    soon_ns nap;       /* the length of its last nap. Sync: thread-local */
-    bool busy;         /* Sync: thread-local */
+    unsigned owed; /* a bit for each bed whose sleepers were left asleep. Sync: thread-local */
+    soon_ns woke;  /* when it last slept, or 0. Sync: thread-local */
+    soon_ns since; /* from then on it has done little but nap. Sync: thread-local */
+    soon_ns nap;   /* the length of its last nap. Sync: thread-local */
+    bool busy;     /* Sync: thread-local */
 } self;
 
 bool soon__set_busy(bool busy)
@@ -27,17 +27,27 @@ static struct {
     _Alignas(64) soon__futex roused; /* Sync: atomic: changes when who sleeps here is to wake */
 } beds[BEDS];
 
-static soon__futex *bed_of(const void *there)
+static unsigned number_of(const void *there)
 {
     uint64_t hash = (uint64_t)(uintptr_t)there * 0x9E3779B97F4A7C15u;
 
-    return &beds[hash >> 32 & (BEDS - 1)].roused;
+    return hash >> 32 & (BEDS - 1);
+}
+
+static soon__futex *bed_of(const void *there)
+{
+    return &beds[number_of(there)].roused;
 }
 
 static void rouse(soon__futex *bed)
 {
     atomic_fetch_add(bed, 1);
     soon__futex_wake(bed, INT_MAX);
+}
+
+void soon__rouse(const void *there)
+{
+    rouse(bed_of(there));
 }
 
 uint32_t soon__nap_ticket(const void *there)
@@ -53,19 +63,15 @@ void soon__nap(const void *there, uint32_t ticket, soon_ns deadline)
 void soon__wake_patient(const void *there)
 {
     if (self.busy)
-        self.owed = bed_of(there);
+        self.owed |= 1u << number_of(there);
     else
         rouse(bed_of(there));
 }
 
-/* Only the last of several: to wake a thread that collects in order before that
- * would be too early. Others wake by themselves. */
 void soon__wake_owed(void)
 {
-    if (!self.owed)
-        return;
-    rouse(self.owed);
-    self.owed = NULL;
+    for (; self.owed; self.owed &= self.owed - 1)
+        rouse(&beds[__builtin_ctz(self.owed)].roused);
 }
 
 /* ---- patience ---- */

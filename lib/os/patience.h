@@ -44,10 +44,13 @@ bool soon__set_busy(bool busy);
 uint32_t soon__nap_ticket(const void *there);
 void soon__nap(const void *there, uint32_t ticket, soon_ns deadline);
 
-/* Wakes those who nap there, or owes it. */
+/* Wakes those who nap there. */
+void soon__rouse(const void *there);
+
+/* The same, or owes it. */
 void soon__wake_patient(const void *there);
 
-/* Pays. */
+/* Pays all that the calling thread owes. */
 void soon__wake_owed(void);
 
 /* The calling thread has slept until now. */

@@ -11,6 +11,7 @@
  */
 #include "process_pool/pool.h"
 
+#include "os/patience.h"
 #include "os/spin.h"
 
 /* Where f is, or NULL. */
@@ -97,4 +98,5 @@ void soon__op_assist(soon_executor *ex, soon_future *f, soon_ns deadline)
     }
     hand_callbacks_over(pool, before);
     soon__lock_release(&pool->collecting);
+    soon__wake_owed();
 }

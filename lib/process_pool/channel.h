@@ -150,8 +150,8 @@ struct soon__channel {
                                   sets, once */
 
     _Alignas(64) _Atomic uint32_t asleep; /* a futex. Sync: atomic: 1 the worker sets, 0 both */
-    _Atomic uint64_t roused; /* when the host has last woken it for a task, in ns; a hint. Sync:
-                                atomic; the host writes */
+    _Atomic uint64_t roused; /* when the host has last woken it, or was about to, in ns; a hint.
+                                Sync: atomic; the host writes */
     _Alignas(64) _Atomic uint32_t bell; /* enum soon__bell. Sync: atomic: the host sets, the worker
                                            clears */
     _Alignas(64) _Atomic uint64_t blocks; /* of the result area in use. Sync: atomic */

@@ -413,8 +413,9 @@ static void send_off(struct seat *seat)
 }
 
 /* How many of the n entries from head on it could complete. Who collects these with
- * patience sleeps on meanwhile, and while there are more in the queue: a wake-up takes as
- * long as some tasks, and where all CPUs are at work it takes this thread's. */
+ * patience sleeps on meanwhile, and while there are more in the queue and they are quick: a
+ * wake-up takes as long as some tasks, and where all CPUs are at work it takes this
+ * thread's. */
 static unsigned complete_marked(struct seat *seat, uint32_t head, unsigned n, bool timed_out)
 {
     bool busy = soon__set_busy(true);
@@ -455,7 +456,7 @@ bool soon__collect_seat(struct seat *seat)
     send_off(seat);
     soon__seat_sort(seat);
     soon__pump(pool);
-    bool more = pool->queue.count;
+    bool more = pool->queue.count && soon__seat_is_trusted(seat);
     soon__lock_release(&pool->lock);
     if (!more)
         soon__wake_owed();

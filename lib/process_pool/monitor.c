@@ -16,6 +16,7 @@
 #include "process_pool/pool.h"
 
 #include "os/event.h"
+#include "os/patience.h"
 #include "os/poll.h"
 
 #include <errno.h>
@@ -106,8 +107,11 @@ static void look(struct pool *pool)
     void *orphans = pool->orphans;
     pool->orphans = NULL;
     bool hopeless = soon__is_hopeless(pool);
+    bool more = pool->queue.count;
     int error = pool->start_error;
     soon__lock_release(&pool->lock);
+    if (!more) /* tasks may have left the queue in other ways than by being collected */
+        soon__wake_owed();
     soon_callbacks_put(orphans);
     if (hopeless)
         soon__break(pool, "no worker could be started any more: %s", strerrordesc_np(-error));
@@ -384,6 +388,7 @@ static bool call_back(struct pool *pool, enum stage stage, bool *before)
         pool->hand_over_at = soon__now() + SOON_MS(10);
         return true;
     }
+    soon__wake_owed(); /* they may take their time */
     soon_callbacks_resume(*before);
     *before = soon_callbacks_defer();
     return !handed || wait_for_lead(pool);

@@ -72,7 +72,7 @@ static soon_ns sleep_until(const struct worker *w)
  * and would make every task that finds the worker asleep look late. */
 static soon_ns gap_since(const struct worker *w, soon_ns begin)
 {
-    /* relaxed: a hint; an older one is before begin. */
+    /* relaxed: a hint; an older one is before begin, or about then. */
     uint64_t roused = atomic_load_explicit(&w->post.channel->roused, memory_order_relaxed);
 
     return (soon_ns)roused > begin ? (soon_ns)roused - begin : soon__now() - begin;

@@ -92,6 +92,11 @@ void soon__nap(const void *there, uint32_t ticket, soon_ns deadline)
     (void)there, (void)ticket, (void)deadline;
 }
 
+void soon__rouse(const void *there)
+{
+    (void)there;
+}
+
 void soon__wake_patient(const void *there)
 {
     (void)there;

@@ -312,8 +312,15 @@ static void op_kill(soon_executor *ex, soon_future *of)
     killed = true;
 }
 
+/* Who has a backend with this one may nap. */
+static void op_assist(soon_executor *ex, soon_future *of, soon_ns deadline)
+{
+    (void)ex, (void)of, (void)deadline;
+}
+
 static const struct soon_executor_ops remote_ops = {
     .flags = SOON_BACKEND_REMOTE,
+    .assist = op_assist,
     .look = op_look,
     .recall = op_recall,
     .ask = op_ask,
