@@ -36,9 +36,10 @@ void pool_down(soon_executor *ex, uint64_t submitted);
 
 soon_stats pool_figures(soon_executor *ex);
 
+struct pool;
+
 /* Takes the lock of who collects while the monitor sleeps: from here on it does
  * nothing, until pool->collecting is released. */
-struct pool;
 void stop_monitor(struct pool *pool);
 
 /* A task with a name and a timeout (0: none). */

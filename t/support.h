@@ -230,6 +230,17 @@ void assert_result_bytes(soon_future *f, const void *expected, size_t len);
 /* The future ends with this error; waits for it. message NULL: any. */
 void assert_error(soon_future *f, int code, enum soon_origin origin, const char *message);
 
+/* A task that the gate holds, and somebody who is about to wait for it. */
+struct watch {
+    soon_future *f;
+    struct gate release;
+    bool patient;
+};
+
+/* Of a struct watch: opens the gate once somebody sleeps until f is done, and says whether
+ * that is with patience (os/patience.h). */
+void release_under_sleeper(void *data);
+
 /* submitted = finished + failed + cancelled + timed_out, nothing in flight. */
 void assert_stats_add_up(soon_executor *ex, uint64_t submitted);
 

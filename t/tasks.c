@@ -2,6 +2,8 @@
 /* Everyday tasks, short forms and assertions on futures. */
 #include "support.h"
 
+#include "core/future.h"
+
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -204,4 +206,15 @@ void assert_stats_add_up(soon_executor *ex, uint64_t submitted)
     ck_assert_uint_eq(stats.pending, 0);
     ck_assert_uint_eq(stats.running, 0);
     ck_assert_uint_eq(stats.finished + stats.failed + stats.cancelled + stats.timed_out, submitted);
+}
+
+void release_under_sleeper(void *data)
+{
+    struct watch *watch = data;
+    uint32_t state;
+
+    while (!((state = soon__state(watch->f)) & SOON__WAITERS))
+        sched_yield();
+    watch->patient = state & SOON__PATIENT;
+    gate_open(watch->release);
 }

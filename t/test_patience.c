@@ -32,24 +32,6 @@ static void end(soon_executor *ex)
 
 /* ---- sleepers ---- */
 
-struct watch {
-    soon_future *f;
-    struct gate release;
-    bool patient;
-};
-
-/* Lets the task end once somebody sleeps until then. */
-static void release_under_sleeper(void *data)
-{
-    struct watch *watch = data;
-    uint32_t state;
-
-    while (!((state = soon__state(watch->f)) & SOON__WAITERS))
-        sched_yield();
-    watch->patient = state & SOON__PATIENT;
-    gate_open(watch->release);
-}
-
 /* The worker ends the task that is waited for and goes on to one that lasts
  * until the wait is over. True if the sleeper was a patient one. */
 static bool wait_for_one_of_a_busy_worker(void)
