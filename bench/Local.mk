@@ -17,6 +17,7 @@ bench_harness = \
 	bench/harness.h \
 	bench/latency.c \
 	bench/program.c \
+	bench/rounds.c \
 	bench/throughput.c \
 	bench/workloads.h
 

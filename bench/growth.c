@@ -75,7 +75,7 @@ static double pending_cost(const struct bench_peer *peer, void *pool, size_t n)
     peer->drop(pool, n, false);
     size_t done = 0;
     double begin = bench_now(), took = 0;
-    for (; took < bench_seconds() / 4; took = bench_now() - begin, done += n) {
+    for (; took < bench_seconds(); took = bench_now() - begin, done += n) {
         hold(peer, pool, n);
         bench_gate_open();
         peer->drop(pool, n, false);
@@ -98,7 +98,7 @@ static double completed_cost(const struct bench_peer *peer, void *pool, size_t n
     double took = 0, all, rest;
     size_t done = 0;
 
-    for (; took < bench_seconds() / 4; done += n, took += all)
+    for (; took < bench_seconds(); done += n, took += all)
         bench_complete(peer, pool, n, &all, &rest);
     return took / (double)done * 1e9;
 }
@@ -108,7 +108,7 @@ static double post_cost(void (*op)(void *pool, size_t n), void *pool, size_t n)
     double took = 0;
     size_t done = 0;
 
-    for (; took < bench_seconds() / 4; done += n)
+    for (; took < bench_seconds(); done += n)
         took += bench_post(op, pool, n);
     return took / (double)done * 1e9;
 }
@@ -175,7 +175,7 @@ static void measure_workers(const struct bench_peer *peer, unsigned workers)
                   "workers=%u", workers);
     }
     if (peer->trip) {
-        double *us = bench_trips(peer, pool, bench_size(5000), &n);
+        double *us = bench_trips(peer->trip, pool, bench_size(5000), false, &n);
         snprintf(row, sizeof row, "workers: round trip p50, %u", workers);
         bench_row(row, bench_quantile(us, n, 0.5), "us", "workers=%u", workers);
         free(us);
@@ -190,7 +190,7 @@ void bench_run_workers(const struct bench_peer *peer)
     for (unsigned workers = 1; workers <= 64; workers *= 2) {
         int status;
 
-        fflush(NULL);
+        bench_rounds_report();
         pid_t child = fork();
         bench_check(child < 0, "no process");
         if (child == 0) {

@@ -9,19 +9,55 @@
 
 /* ---- latency ---- */
 
-double *bench_trips(const struct bench_peer *peer, void *pool, size_t most, size_t *n)
+/* So many trips at most, into us. */
+static struct bench_round round_of_trips(void (*trip)(void *pool, uint64_t *started), void *pool,
+                                         double *us, size_t most)
 {
-    double *us = malloc(most * sizeof *us), end;
+    double begin = bench_now(), took;
+    size_t n = 0;
+
+    do {
+        uint64_t submitted = bench_ns();
+        trip(pool, NULL);
+        us[n++] = (double)(bench_ns() - submitted) / 1e3;
+        took = bench_now() - begin;
+    } while (n < most && took < bench_round_seconds());
+    return (struct bench_round){.n = (double)n, .took = took};
+}
+
+/* Puts the n values that begin at later, and are the last, before those at first. */
+static void move_ahead(double *first, double *later, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double value = first[i];
+        first[i] = later[i];
+        later[i] = value;
+    }
+}
+
+double *bench_trips(void (*trip)(void *pool, uint64_t *started), void *pool, size_t most,
+                    bool anyhow, size_t *n)
+{
+    struct bench_rounds rounds = {.seconds = bench_seconds() * 2, .anyhow = anyhow};
+    size_t in_round = most / 10 + 1, least = most / 20 + 1, apart = 0;
+    /* First those of rounds that count, then some of the others. */
+    double *us = malloc((2 * most + 2 * in_round) * sizeof *us);
 
     bench_check(!us, "no memory");
-    for (size_t i = 0; i < most / 20 + 1; i++)
-        peer->trip(pool, NULL);
-    end = bench_now() + bench_seconds() * 2;
-    for (*n = 0; *n < most && (*n < most / 20 + 1 || bench_now() < end); ++*n) {
-        uint64_t begin = bench_ns();
-        peer->trip(pool, NULL);
-        us[*n] = (double)(bench_ns() - begin) / 1e3;
+    for (size_t i = 0; i < least; i++)
+        trip(pool, NULL);
+    for (*n = 0; *n < most && (bench_rounds_go_on(&rounds) || *n + apart < least);) {
+        double *first = &us[*n], *now = &us[*n + apart];
+        trip(pool, NULL); /* workers may have fallen asleep */
+        struct bench_round round = round_of_trips(trip, pool, now, in_round);
+        if (bench_rounds_add(&rounds, round)) {
+            move_ahead(first, now, (size_t)round.n);
+            *n += (size_t)round.n;
+        } else {
+            apart = apart < most ? apart + (size_t)round.n : 0;
+        }
     }
+    *n += rounds.mixed ? apart : 0;
     return us;
 }
 
@@ -45,7 +81,7 @@ void bench_run_round_trip(const struct bench_peer *peer)
 {
     void *pool = bench_open(peer, BENCH_WORKERS);
     size_t n;
-    double *us = bench_trips(peer, pool, bench_size(20000), &n);
+    double *us = bench_trips(peer->trip, pool, bench_size(20000), false, &n);
 
     report_trips("round trip", us, n);
     bench_close(peer, pool);
@@ -57,7 +93,7 @@ void bench_run_round_trip_busy(const struct bench_peer *peer)
 
     bench_hogs_start(2);
     void *pool = bench_open(peer, BENCH_WORKERS);
-    double *us = bench_trips(peer, pool, bench_size(20000), &n);
+    double *us = bench_trips(peer->trip, pool, bench_size(20000), true, &n);
     bench_hogs_stop();
     report_trips("round trip, busy CPUs,", us, n);
     bench_close(peer, pool);

@@ -313,14 +313,6 @@ static void drop(void *pool, size_t n, bool cancelled)
         soon_future_unref(f[i]);
 }
 
-/* For bench/run: prints how far apart the CPUs are, in ns, or nothing if there is one. */
-static int tell_distance(void)
-{
-    if (machine_two_cpus("the distance between CPUs"))
-        printf("%.1f\n", machine_distance());
-    return EXIT_SUCCESS;
-}
-
 int main(int argc, char **argv)
 {
     static const struct bench_peer peer = {
@@ -344,7 +336,9 @@ int main(int argc, char **argv)
     };
 
     bench_check(soon_init(argc, argv), "soon_init");
-    if (argc == 2 && strcmp(argv[1], "--distance") == 0)
-        return tell_distance();
+    if (argc == 2 && strcmp(argv[1], "--meter") == 0) {
+        machine_meter();
+        return EXIT_SUCCESS;
+    }
     return bench_main(argc, argv, &peer);
 }

@@ -5,6 +5,7 @@
  */
 #include "libsoon.h"
 #include "machine.h"
+#include "workloads.h"
 
 #include <errno.h>
 #include <soon.h>
@@ -62,42 +63,35 @@ static int meet(soon_call *call, const void *arg, size_t arg_len)
 
 /* ---- round trips ---- */
 
-static double *room_for(size_t n)
+static void trip(void *pool, uint64_t *started)
 {
-    return bench_room(n * sizeof(double));
-}
+    soon_future *f;
 
-static double *round_trips(soon_executor *ex, size_t n)
-{
-    double *us = room_for(n);
-
-    for (size_t i = 0; i < n + n / 10; i++) {
-        soon_future *f;
-        uint64_t begin = bench_ns();
-        bench_check(soon_submit(ex, nothing, NULL, 0, &f), "soon_submit");
-        bench_check(soon_future_wait(f, SOON_FOREVER), "soon_future_wait");
-        us[i % n] = (double)(bench_ns() - begin) / 1e3;
-        soon_future_unref(f);
-    }
-    return us;
+    (void)started;
+    bench_check(soon_submit(pool, nothing, NULL, 0, &f), "soon_submit");
+    bench_check(soon_future_wait(f, SOON_FOREVER), "soon_future_wait");
+    soon_future_unref(f);
 }
 
 static void run_round_trip(const struct bench_peer *peer)
 {
-    size_t n = bench_size(5000);
+    size_t n;
 
     (void)peer;
     machine_run_court("limit of processes: futex, asleep,", true, false);
     machine_run_court("limit of processes: spinning,", true, true);
     soon_executor *ex = open_processes(BENCH_WORKERS);
-    machine_report_trips("process pool: round trip", round_trips(ex, n), n);
+    double *us = bench_trips(trip, ex, bench_size(5000), false, &n);
+    machine_report_trips("process pool: round trip", us, n);
+    free(us);
     close_processes(ex);
 }
 
 /* ---- many tasks ---- */
 
-static void flood(soon_executor *ex, size_t n)
+static void flood(void *pool, size_t n)
 {
+    soon_executor *ex = pool;
     soon_future **f = bench_room(n * sizeof(soon_future *));
 
     for (size_t i = 0; i < n; i++) {
@@ -112,25 +106,13 @@ static void flood(soon_executor *ex, size_t n)
     }
 }
 
-/* Tasks a second. */
-static double flood_rate(soon_executor *ex, size_t batch)
-{
-    size_t done = 0;
-
-    flood(ex, batch);
-    double begin = bench_now(), took = 0;
-    for (; took < bench_seconds(); took = bench_now() - begin, done += batch)
-        flood(ex, batch);
-    return (double)done / took;
-}
-
 static void run_flood(const struct bench_peer *peer)
 {
     size_t batch = bench_size(50000);
     soon_executor *ex = open_processes(BENCH_WORKERS);
 
     (void)peer;
-    bench_row("process pool: flood", flood_rate(ex, batch) / 1e6, "M tasks/s",
+    bench_row("process pool: flood", bench_rate(flood, ex, batch) / 1e6, "M tasks/s",
               "workers=%d producers=1 batch=%zu", BENCH_WORKERS, batch);
     close_processes(ex);
 }
@@ -270,7 +252,8 @@ static void run_workers(const struct bench_peer *peer)
         soon_executor *ex = open_processes(workers);
         meet_workers(ex, workers, pid);
         snprintf(row, sizeof row, "process workers: flood, %u", workers);
-        bench_row(row, flood_rate(ex, bench_size(50000)) / 1e6, "M tasks/s", "workers=%u", workers);
+        bench_row(row, bench_rate(flood, ex, bench_size(50000)) / 1e6, "M tasks/s", "workers=%u",
+                  workers);
         close_processes(ex);
     }
 }
@@ -285,7 +268,8 @@ static void run_growth(const struct bench_peer *peer)
     (void)peer;
     for (size_t n = 1000; n <= most; n *= 10, digits++) {
         snprintf(row, sizeof row, "process growth: pending, 10^%d", digits);
-        bench_row(row, 1e9 / flood_rate(ex, n), "ns", "workers=%d tasks=%zu", BENCH_WORKERS, n);
+        bench_row(row, 1e9 / bench_rate(flood, ex, n), "ns", "workers=%d tasks=%zu", BENCH_WORKERS,
+                  n);
     }
     close_processes(ex);
 }

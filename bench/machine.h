@@ -28,9 +28,13 @@ bool machine_two_cpus(const char *what);
  * machine_two_cpus() must be true. */
 void machine_on_two_cpus(void (*first)(void *data), void (*second)(void *data), void *data);
 
-/* How long a cache line takes from one CPU to another just now, in ns; takes some
- * milliseconds. machine_two_cpus() must be true. */
+/* How long a cache line takes from one CPU to another just now, in ns; takes about a
+ * millisecond. machine_two_cpus() must be true. */
 double machine_distance(void);
+
+/* For bench/run, until stdin ends: to each '?' there it answers 'n' if the CPUs are near each
+ * other now, else 'a'; to each 'l' the least distance that it has seen, in a line. */
+void machine_meter(void);
 
 /* Rows "NAME p50" and "NAME p99" of n times in us. */
 void machine_report_trips(const char *name, double *us, size_t n);

@@ -99,5 +99,6 @@ int bench_main(int argc, char **argv, const struct bench_peer *peer)
     }
     for (size_t i = 0; i < n && !named; i++)
         list[i].run(peer);
+    bench_rounds_report();
     return EXIT_SUCCESS;
 }

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-HARNESS = ["growth.c", "harness.c", "latency.c", "program.c", "throughput.c"]
+HARNESS = ["growth.c", "harness.c", "latency.c", "program.c", "rounds.c", "throughput.c"]
 
 
 # Workloads of many short calls, for which it makes a difference how a library is linked.

@@ -43,12 +43,17 @@ static void produce(void *data)
 double bench_flood(const struct bench_peer *peer, void *pool, unsigned producers, size_t batch)
 {
     struct flood flood = {.peer = peer, .pool = pool, .batch = batch};
+    struct bench_rounds rounds = {.seconds = bench_seconds()};
 
-    bench_in_threads(producers, produce, &flood);
-    flood.done = 0;
-    flood.end = bench_now() + bench_seconds();
-    double took = bench_in_threads(producers, produce, &flood);
-    return (double)flood.done / took;
+    while (bench_rounds_go_on(&rounds)) {
+        flood.end = 0;
+        bench_in_threads(producers, produce, &flood);
+        flood.done = 0;
+        flood.end = bench_now() + bench_round_seconds();
+        double took = bench_in_threads(producers, produce, &flood);
+        bench_rounds_add(&rounds, (struct bench_round){.n = (double)flood.done, .took = took});
+    }
+    return rounds.sum.n / rounds.sum.took;
 }
 
 void bench_run_flood(const struct bench_peer *peer)
@@ -67,13 +72,15 @@ void bench_run_flood(const struct bench_peer *peer)
 /* Tasks a second that are posted and run, n at a time. */
 double bench_post_rate(void (*op)(void *pool, size_t n), void *pool, size_t n)
 {
-    double took = 0;
-    size_t done = 0;
+    struct bench_rounds rounds = {.seconds = bench_seconds()};
 
     bench_post(op, pool, n);
-    for (; took < bench_seconds(); done += n)
-        took += bench_post(op, pool, n);
-    return (double)done / took;
+    while (bench_rounds_go_on(&rounds)) {
+        bench_post(op, pool, n / 10 + 1);
+        double took = bench_post(op, pool, n);
+        bench_rounds_add(&rounds, (struct bench_round){.n = (double)n, .took = took});
+    }
+    return rounds.sum.n / rounds.sum.took;
 }
 
 void bench_run_detached(const struct bench_peer *peer)
@@ -88,7 +95,7 @@ void bench_run_detached(const struct bench_peer *peer)
 
 void bench_run_many(const struct bench_peer *peer)
 {
-    size_t batch = bench_size(500000), done = 0;
+    size_t batch = bench_size(500000);
 
     if (peer->many) {
         void *pool = bench_open(peer, BENCH_WORKERS);
@@ -99,12 +106,8 @@ void bench_run_many(const struct bench_peer *peer)
     if (peer->many_results) {
         void *pool = bench_open(peer, BENCH_WORKERS);
         batch = bench_size(100000);
-        peer->many_results(pool, batch);
-        double begin = bench_now(), took = 0;
-        for (; took < bench_seconds(); took = bench_now() - begin, done += batch)
-            peer->many_results(pool, batch);
-        bench_row("submit_many with results", (double)done / took / 1e6, "M futures/s",
-                  "workers=%d producers=1 batch=%zu", BENCH_WORKERS, batch);
+        bench_row("submit_many with results", bench_rate(peer->many_results, pool, batch) / 1e6,
+                  "M futures/s", "workers=%d producers=1 batch=%zu", BENCH_WORKERS, batch);
         bench_close(peer, pool);
     }
 }
@@ -113,19 +116,22 @@ void bench_run_many(const struct bench_peer *peer)
 
 double bench_fib_rate(const struct bench_peer *peer, void *pool, int n, bool both)
 {
-    long value = 0, next = 1, rounds = 0;
+    struct bench_rounds rounds = {.seconds = bench_seconds()};
+    long value = 0, next = 1;
 
     for (int i = 0; i < n; i++) {
         long sum = value + next;
         value = next;
         next = sum;
     }
-    bench_check(peer->fib(pool, n, both) != value, "fib");
-    double begin = bench_now(), took = 0;
-    for (; took < bench_seconds(); took = bench_now() - begin, rounds++)
+    while (bench_rounds_go_on(&rounds)) {
         bench_check(peer->fib(pool, n, both) != value, "fib");
+        double begin = bench_now();
+        bench_check(peer->fib(pool, n, both) != value, "fib");
+        bench_rounds_add(&rounds, (struct bench_round){.n = 1, .took = bench_now() - begin});
+    }
     /* There are fib(n + 1) - 1 calls with n >= 2, each of which forks. */
-    return (double)rounds * (double)(next - 1) * (both ? 2 : 1) / took;
+    return rounds.sum.n * (double)(next - 1) * (both ? 2 : 1) / rounds.sum.took;
 }
 
 void bench_run_fib(const struct bench_peer *peer)
@@ -165,18 +171,19 @@ void bench_complete(const struct bench_peer *peer, void *pool, size_t n, double 
 void bench_run_as_completed(const struct bench_peer *peer)
 {
     void *pool = bench_open(peer, BENCH_WORKERS);
-    size_t n = bench_size(200000), rounds = 0;
-    double all, rest, sum_all = 0, sum_rest = 0;
+    struct bench_rounds rounds = {.seconds = bench_seconds()};
+    size_t n = bench_size(200000);
+    double all, rest;
 
     bench_complete(peer, pool, n, &all, &rest);
-    for (; sum_all < bench_seconds(); rounds++) {
+    while (bench_rounds_go_on(&rounds)) {
+        bench_complete(peer, pool, n / 10 + 1, &all, &rest);
         bench_complete(peer, pool, n, &all, &rest);
-        sum_all += all;
-        sum_rest += rest;
+        bench_rounds_add(&rounds, (struct bench_round){.n = (double)n, .took = all, .rest = rest});
     }
-    bench_row("as_completed", (double)(rounds * n) / sum_all / 1e6, "M futures/s",
+    bench_row("as_completed", rounds.sum.n / rounds.sum.took / 1e6, "M futures/s",
               "workers=%d futures=%zu", BENCH_WORKERS, n);
-    bench_row("as_completed, from the last submit on", (double)(rounds * n) / sum_rest / 1e6,
+    bench_row("as_completed, from the last submit on", rounds.sum.n / rounds.sum.rest / 1e6,
               "M futures/s", "workers=%d futures=%zu", BENCH_WORKERS, n);
     bench_close(peer, pool);
 }
@@ -184,13 +191,9 @@ void bench_run_as_completed(const struct bench_peer *peer)
 void bench_run_callback(const struct bench_peer *peer)
 {
     void *pool = bench_open(peer, BENCH_WORKERS);
-    size_t n = bench_size(100000), rounds = 0;
+    size_t n = bench_size(100000);
 
-    peer->callbacks(pool, n);
-    double begin = bench_now(), took = 0;
-    for (; took < bench_seconds(); took = bench_now() - begin, rounds++)
-        peer->callbacks(pool, n);
-    bench_row("callback in a loop", (double)(rounds * n) / took / 1e6, "M callbacks/s",
+    bench_row("callback in a loop", bench_rate(peer->callbacks, pool, n) / 1e6, "M callbacks/s",
               "workers=%d batch=%zu", BENCH_WORKERS, n);
     bench_close(peer, pool);
 }

@@ -4,6 +4,10 @@
 // (fixed), with the same workloads, rows and output as harness.h has for C. The
 // virtual machine gets a second of each workload, uncounted, in which it
 // compiles. Memory is what of the heap is used after a collection.
+import java.io.FileInputStream;
+import java.io.FileOutputStream;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,6 +26,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.RecursiveTask;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.stream.DoubleStream;
 
 public final class Bench {
     private static final int WORKERS = 2;
@@ -76,18 +81,112 @@ public final class Bench {
         return now() - begin;
     }
 
-    // Seconds that one of many rounds takes, after enough of them to be compiled.
-    private static double round(Action action) throws Exception {
+    // ---- rounds, of which those count that began and ended with CPUs near each other: rounds.c
+
+    private static final double PATIENCE = 2;
+    private static final double ENOUGH = 1 / 5.0;
+    private static InputStream fromMeter;
+    private static OutputStream toMeter;
+    private static int nNear;
+    private static int nApart;
+    private static int nMixed;
+
+    private static boolean areNear() throws Exception {
+        String value = System.getenv("BENCH_METER");
+        if (value == null || quick) {
+            return true;
+        }
+        if (fromMeter == null) {
+            String[] ends = value.split(",");
+            fromMeter = new FileInputStream("/dev/fd/" + ends[0]);
+            toMeter = new FileOutputStream("/dev/fd/" + ends[1]);
+        }
+        toMeter.write('?');
+        return fromMeter.read() == 'n';
+    }
+
+    private static final class Rounds {
+        final double[] sum = new double[3]; // how often, seconds, seconds of another kind
+        boolean mixed; // too few count, so all do
+        private final double[] apart = new double[3];
+        private final double wanted;
+        private final double giveUp = now() + PATIENCE;
+        private boolean near;
+
+        Rounds(double wanted) throws Exception {
+            this.wanted = wanted;
+            near = areNear();
+        }
+
+        boolean goOn() throws Exception {
+            if (sum[1] >= wanted) {
+                return false;
+            }
+            if ((sum[1] == 0 && apart[1] == 0) || now() < giveUp) {
+                for (; !near && now() < giveUp; near = areNear()) {
+                    Thread.sleep(5);
+                }
+                return true;
+            }
+            mixed = sum[1] < ENOUGH * wanted;
+            if (mixed) {
+                nMixed++;
+                addTo(sum, apart);
+            }
+            return false;
+        }
+
+        boolean add(double... round) throws Exception {
+            boolean counts = near;
+            near = areNear();
+            counts &= near;
+            nNear += counts ? 1 : 0;
+            nApart += counts ? 0 : 1;
+            addTo(counts ? sum : apart, round);
+            return counts;
+        }
+
+        private static void addTo(double[] sum, double[] round) {
+            for (int i = 0; i < round.length; i++) {
+                sum[i] += round[i];
+            }
+        }
+    }
+
+    private static void reportRounds() {
+        System.out.printf("{\"rounds\": {\"near\": %d, \"apart\": %d, \"mixed\": %d}}%n", nNear,
+            nApart, nMixed);
+    }
+
+    // Of the last action: seconds of another kind.
+    private static double rest;
+
+    // How often, the seconds that took, and of these those in rest; after enough of them
+    // to be compiled.
+    private static double[] measure(Action action) throws Exception {
         for (double begin = now(); now() - begin < seconds() * 2.5;) {
             action.run();
         }
-        int rounds = 0;
-        double begin = now();
-        double took = 0;
-        for (; took < seconds(); took = now() - begin, rounds++) {
-            action.run();
+        Rounds rounds = new Rounds(seconds());
+        while (rounds.goOn()) {
+            int n = 0;
+            double others = 0;
+            action.run(); // not counted: threads and caches have gone to sleep
+            double begin = now();
+            double took = 0;
+            for (; took < seconds() / 10; took = now() - begin, n++) {
+                action.run();
+                others += rest;
+            }
+            rounds.add(n, took, others);
         }
-        return took / rounds;
+        return rounds.sum;
+    }
+
+    // Seconds that one of many takes.
+    private static double round(Action action) throws Exception {
+        double[] sum = measure(action);
+        return sum[1] / sum[0];
     }
 
     private static double quantile(double[] sorted, double q) {
@@ -242,27 +341,53 @@ public final class Bench {
             WORKERS, "n", n);
     }
 
-    private static double[] trips(int most) throws Exception {
-        double[] us = new double[most];
-        int n = 0;
-        double end = now() + seconds() * 2.5;
-        while (now() < end) {
-            pool.submit(() -> { }).get();
-        }
-        end = now() + seconds() * 2;
-        for (; n < most && (n < most / 20 + 1 || now() < end); n++) {
-            long begin = System.nanoTime();
-            pool.submit(() -> { }).get();
-            us[n] = (System.nanoTime() - begin) / 1e3;
-        }
-        us = Arrays.copyOf(us, n);
-        Arrays.sort(us);
-        return us;
+    private static void trip() throws Exception {
+        pool.submit(() -> { }).get();
     }
 
-    private static void reportTrips(String name) throws Exception {
+    // Round trips in us, sorted. anyhow: however far the CPUs are apart.
+    private static double[] trips(int most, boolean anyhow) throws Exception {
+        double[] near = new double[most];
+        double[] apart = new double[most];
+        int n = 0;
+        int others = 0;
+        for (double end = now() + seconds() * 2.5; now() < end;) {
+            trip();
+        }
+        Rounds rounds = new Rounds(seconds() * 2);
+        double deadline = now() + seconds() * 2;
+        while (n < most && ((anyhow ? now() < deadline : rounds.goOn())
+            || n + others < most / 20 + 1)) {
+            double[] us = new double[Math.min(most / 10 + 1, most - n)];
+            trip();
+            int k = 0;
+            double begin = now();
+            do {
+                long submitted = System.nanoTime();
+                trip();
+                us[k++] = (System.nanoTime() - submitted) / 1e3;
+            } while (k < us.length && now() - begin < seconds() / 10);
+            if (anyhow || rounds.add(k, now() - begin)) {
+                System.arraycopy(us, 0, near, n, k);
+                n += k;
+            } else {
+                others = others + k > most ? 0 : others;
+                System.arraycopy(us, 0, apart, others, k);
+                others += k;
+            }
+        }
+        double[] all = Arrays.copyOf(near, n);
+        if (rounds.mixed) {
+            all = DoubleStream.concat(Arrays.stream(near, 0, n), Arrays.stream(apart, 0, others))
+                .toArray();
+        }
+        Arrays.sort(all);
+        return all;
+    }
+
+    private static void reportTrips(String name, boolean anyhow) throws Exception {
         open(WORKERS);
-        double[] us = trips(size(20000));
+        double[] us = trips(size(20000), anyhow);
         row(name + " p50", quantile(us, 0.5), "us", "workers", WORKERS, "tasks", us.length);
         row(name + " p99", quantile(us, 0.99), "us", "workers", WORKERS, "tasks", us.length);
         row(name + " p99.9", quantile(us, 0.999), "us", "workers", WORKERS, "tasks", us.length);
@@ -274,7 +399,7 @@ public final class Bench {
             hogs.add(new ProcessBuilder("sh", "-c", "while kill -0 $PPID; do i=0; while [ $i -lt "
                 + "100000 ]; do i=$((i + 1)); done; done").start());
         }
-        reportTrips("round trip, busy CPUs,");
+        reportTrips("round trip, busy CPUs,", true);
         hogs.forEach(Process::destroyForcibly);
     }
 
@@ -282,7 +407,7 @@ public final class Bench {
         int n = size(100);
         double[] us = new double[n];
         open(WORKERS);
-        trips(size(20000));
+        trips(size(20000), true);
         for (int i = 0; i < n; i++) {
             long[] started = new long[1];
             Thread.sleep(10);
@@ -298,7 +423,6 @@ public final class Bench {
     }
 
     private static double submitted;
-    private static double rest;
 
     private static void completeOnce(int n) throws Exception {
         ExecutorCompletionService<Integer> done = new ExecutorCompletionService<>(pool);
@@ -318,10 +442,11 @@ public final class Bench {
     private static void asCompleted() throws Exception {
         int n = size(200000);
         open(WORKERS);
-        double all = round(() -> completeOnce(n));
-        row("as_completed, from the last submit on", n / rest / 1e6, "M futures/s", "workers",
-            WORKERS, "futures", n);
-        row("as_completed", n / all / 1e6, "M futures/s", "workers", WORKERS, "futures", n);
+        double[] sum = measure(() -> completeOnce(n));
+        row("as_completed, from the last submit on", n * sum[0] / sum[2] / 1e6, "M futures/s",
+            "workers", WORKERS, "futures", n);
+        row("as_completed", n * sum[0] / sum[1] / 1e6, "M futures/s", "workers", WORKERS, "futures",
+            n);
     }
 
     private static long callbackSum;
@@ -506,7 +631,7 @@ public final class Bench {
             case "detached" -> detached();
             case "many" -> many();
             case "fib" -> fib();
-            case "round-trip" -> reportTrips("round trip");
+            case "round-trip" -> reportTrips("round trip", false);
             case "round-trip-busy" -> roundTripBusy();
             case "wake-up" -> wakeUp();
             case "as-completed" -> asCompleted();
@@ -544,6 +669,7 @@ public final class Bench {
         for (String name : named ? List.<String>of() : names) {
             run(name);
         }
+        reportRounds();
         System.exit(0);
     }
 }

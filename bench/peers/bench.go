@@ -58,15 +58,109 @@ func row(workload string, value float64, unit string, parameters ...interface{})
 		workload, strings.Join(text, ", "), value, unit)
 }
 
-// Seconds that one of many rounds takes, after one that is not counted.
-func round(action func()) float64 {
-	action()
-	rounds := 0
-	begin := time.Now()
-	for ; time.Since(begin).Seconds() < seconds(); rounds++ {
-		action()
+// ---- rounds, of which those count that began and ended with CPUs near each other: rounds.c
+
+const patience, enough = 2.0, 1 / 5.0
+
+var meterFrom, meterTo *os.File
+var nNear, nApart, nMixed int
+
+func areNear() bool {
+	value := os.Getenv("BENCH_METER")
+	if value == "" || quick {
+		return true
 	}
-	return time.Since(begin).Seconds() / float64(rounds)
+	if meterFrom == nil {
+		var from, to uintptr
+		_, err := fmt.Sscanf(value, "%d,%d", &from, &to)
+		check(err == nil, "BENCH_METER")
+		meterFrom, meterTo = os.NewFile(from, "meter"), os.NewFile(to, "meter")
+	}
+	answer := []byte{0}
+	_, err := meterTo.Write([]byte("?"))
+	check(err == nil, "the meter")
+	_, err = meterFrom.Read(answer)
+	check(err == nil, "the meter")
+	return answer[0] == 'n'
+}
+
+// How often, seconds, and seconds of another kind.
+type round struct{ n, took, rest float64 }
+
+func (sum *round) add(r round) {
+	sum.n += r.n
+	sum.took += r.took
+	sum.rest += r.rest
+}
+
+type rounds struct {
+	wanted     float64 // seconds that are to count
+	anyhow     bool    // however far the CPUs are apart
+	sum, apart round
+	near       bool
+	mixed      bool // too few count, so all do
+	begun      time.Time
+}
+
+func newRounds(wanted float64, anyhow bool) *rounds {
+	return &rounds{wanted: wanted, anyhow: anyhow, near: anyhow || areNear(), begun: time.Now()}
+}
+
+func (r *rounds) inTime() bool {
+	return r.anyhow || time.Since(r.begun).Seconds() < patience
+}
+
+func (r *rounds) goOn() bool {
+	if r.sum.took >= r.wanted {
+		return false
+	}
+	if r.sum.took+r.apart.took == 0 || r.inTime() {
+		for !r.near && r.inTime() {
+			time.Sleep(5 * time.Millisecond)
+			r.near = areNear()
+		}
+		return true
+	}
+	if r.sum.took < enough*r.wanted {
+		nMixed++
+		r.mixed = true
+		r.sum.add(r.apart)
+	}
+	return false
+}
+
+func (r *rounds) end(one round) bool {
+	counts := r.near
+	r.near = r.anyhow || areNear()
+	if counts = counts && r.near; counts {
+		nNear++
+		r.sum.add(one)
+	} else {
+		nApart++
+		r.apart.add(one)
+	}
+	return counts
+}
+
+// The action says how long of it was of another kind.
+func measure(action func() float64) round {
+	r := newRounds(seconds(), false)
+	for r.goOn() {
+		one := round{}
+		action()
+		for begin := time.Now(); one.took < seconds()/10; one.took = time.Since(begin).Seconds() {
+			one.rest += action()
+			one.n++
+		}
+		r.end(one)
+	}
+	return r.sum
+}
+
+// Seconds that one of many takes.
+func each(action func()) float64 {
+	sum := measure(func() float64 { action(); return 0 })
+	return sum.took / sum.n
 }
 
 func quantile(sorted []float64, q float64) float64 {
@@ -115,7 +209,7 @@ func inParallel(n int, action func()) {
 func flood() {
 	for producers := 1; producers <= 4; producers += 3 {
 		batch := size(100000) / producers
-		took := round(func() { inParallel(producers, func() { floodOnce(batch) }) })
+		took := each(func() { inParallel(producers, func() { floodOnce(batch) }) })
 		name := map[int]string{1: "flood, 1 producer", 4: "flood, 4 producers"}[producers]
 		row(name, float64(producers*batch)/took/1e6, "M futures/s", "workers", workers,
 			"producers", producers, "batch", batch)
@@ -124,7 +218,7 @@ func flood() {
 
 func detached() {
 	batch := size(500000)
-	took := round(func() {
+	took := each(func() {
 		var all sync.WaitGroup
 		all.Add(batch)
 		for i := 0; i < batch; i++ {
@@ -160,7 +254,7 @@ func fib() {
 		value, next = next, value+next
 	}
 	for _, both := range []bool{false, true} {
-		took := round(func() { check(fibonacci(n, both) == value, "fib") })
+		took := each(func() { check(fibonacci(n, both) == value, "fib") })
 		if both {
 			row("fork-join, both children forked", float64(next-1)*2/took/1e6, "M forks/s",
 				"workers", workers, "n", n)
@@ -182,17 +276,36 @@ func trip(started *time.Time) {
 	<-result
 }
 
-func reportTrips(name string) {
+// At most so many round trips, in us.
+func tripsOfRound(most int) []float64 {
 	var us []float64
+	trip(nil)
+	for begin := time.Now(); len(us) < most && time.Since(begin).Seconds() < seconds()/10; {
+		submitted := time.Now()
+		trip(nil)
+		us = append(us, float64(time.Since(submitted).Nanoseconds())/1e3)
+	}
+	return us
+}
+
+func reportTrips(name string, anyhow bool) {
+	var us, others []float64
 	most := size(20000)
 	for i := 0; i < most/20+1; i++ {
 		trip(nil)
 	}
-	end := time.Now().Add(time.Duration(seconds() * 2e9))
-	for len(us) < most && (len(us) < most/20+1 || time.Now().Before(end)) {
+	r := newRounds(seconds()*2, anyhow)
+	for len(us) < most && (r.goOn() || len(us)+len(others) < most/20+1) {
 		begin := time.Now()
-		trip(nil)
-		us = append(us, float64(time.Since(begin).Nanoseconds())/1e3)
+		some := tripsOfRound(most/10 + 1)
+		if r.end(round{float64(len(some)), time.Since(begin).Seconds(), 0}) {
+			us = append(us, some...)
+		} else {
+			others = append(others, some...)
+		}
+	}
+	if r.mixed {
+		us = append(us, others...)
 	}
 	sort.Float64s(us)
 	for _, q := range []struct {
@@ -211,7 +324,7 @@ func roundTripBusy() {
 		check(hog.Start() == nil, "sh")
 		hogs = append(hogs, hog)
 	}
-	reportTrips("round trip, busy CPUs,")
+	reportTrips("round trip, busy CPUs,", true)
 	for _, hog := range hogs {
 		hog.Process.Kill()
 		hog.Wait()
@@ -234,8 +347,7 @@ func wakeUp() {
 
 func asCompleted() {
 	n := size(200000)
-	rest := 0.0
-	all := round(func() {
+	sum := measure(func() float64 {
 		results := make(chan int, n)
 		sum := 0
 		for i := 0; i < n; i++ {
@@ -246,11 +358,13 @@ func asCompleted() {
 		for i := 0; i < n; i++ {
 			sum += <-results
 		}
-		rest = time.Since(begin).Seconds()
+		rest := time.Since(begin).Seconds()
 		check(sum == n*(n+1)/2, "results")
+		return rest
 	})
-	row("as_completed", float64(n)/all/1e6, "M futures/s", "workers", workers, "futures", n)
-	row("as_completed, from the last submit on", float64(n)/rest/1e6, "M futures/s", "workers",
+	done := float64(n) * sum.n
+	row("as_completed", done/sum.took/1e6, "M futures/s", "workers", workers, "futures", n)
+	row("as_completed, from the last submit on", done/sum.rest/1e6, "M futures/s", "workers",
 		workers, "futures", n)
 }
 
@@ -350,7 +464,7 @@ func main() {
 		run  func()
 	}{
 		{"flood", flood}, {"detached", detached}, {"fib", fib},
-		{"round-trip", func() { reportTrips("round trip") }}, {"round-trip-busy", roundTripBusy},
+		{"round-trip", func() { reportTrips("round trip", false) }}, {"round-trip-busy", roundTripBusy},
 		{"wake-up", wakeUp}, {"as-completed", asCompleted}, {"work", work}, {"idle", idle},
 	}
 	chosen := map[string]bool{}
@@ -377,4 +491,5 @@ func main() {
 		}
 	}
 	check(len(chosen) == 0, "no such workload")
+	fmt.Printf("{\"rounds\": {\"near\": %d, \"apart\": %d, \"mixed\": %d}}\n", nNear, nApart, nMixed)
 }
