@@ -15,6 +15,7 @@ t_programs = \
 	t/test_runner \
 	t/test_barrier \
 	t/test_reserve \
+	t/test_woken \
 	t/test_patience \
 	t/test_backlog \
 	t/test_result \
@@ -151,6 +152,11 @@ t_test_reserve_SOURCES = t/test_reserve.c
 t_test_reserve_CPPFLAGS = $(t_cppflags)
 t_test_reserve_CFLAGS = $(t_cflags)
 t_test_reserve_LDADD = $(t_ldadd)
+
+t_test_woken_SOURCES = t/test_woken.c
+t_test_woken_CPPFLAGS = $(t_cppflags)
+t_test_woken_CFLAGS = $(t_cflags)
+t_test_woken_LDADD = $(t_ldadd)
 
 t_test_result_SOURCES = t/test_result.c
 t_test_result_CPPFLAGS = $(t_cppflags)

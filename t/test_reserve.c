@@ -156,6 +156,27 @@ static void need_many_spares(soon_executor *ex)
     hold_free(&hold);
 }
 
+/* Though others were idle, and would be for ever, when it was not decided yet who would be
+ * too many: who was, and was woken since, may be one of those that stay. */
+START_TEST(as_many_leave_as_are_too_many)
+{
+    soon_executor *ex;
+
+    assert_ok(soon_thread_pool_new(
+        &(soon_thread_pool_options){.max_workers = MANY, .idle_timeout = SOON_FOREVER}, &ex));
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 5; i++)
+            need_many_spares(ex);
+        for (int i = 0; i < 20; i++)
+            need_spare(ex);
+        while (stats_of(ex).workers > MANY)
+            sleep_ns(SOON_MS(1));
+        ck_assert_uint_eq(stats_of(ex).workers, MANY);
+    }
+    pool_end(ex);
+}
+END_TEST
+
 /* Recalled for many tasks at once, of which few are woken: the others are idle then, as
  * if they had never been too many, though their time in the reserve ends. */
 START_TEST(who_is_recalled_stays)
@@ -178,6 +199,9 @@ START_TEST(who_is_recalled_stays)
     ck_assert_uint_ge(stats_of(ex).workers + 1, workers);
     assert_ok(soon_future_set_result(kept, NULL, 0));
     end_all(waiters);
+    /* Half of them are too many again. */
+    while (stats_of(ex).workers > MANY)
+        sleep_ns(SOON_MS(1));
     soon_future_unref(kept);
     pool_end(ex);
 }
@@ -299,6 +323,7 @@ Suite *test_suite(void)
 
     tcase_add_test(tc, a_spare_is_there_for_the_next_wait);
     tcase_add_test(tc, a_spare_that_is_not_needed_leaves);
+    tcase_add_test(tc, as_many_leave_as_are_too_many);
     tcase_add_test(tc, an_end_does_not_wait_for_the_reserve);
     tcase_add_test(tc, who_is_recalled_stays);
     tcase_add_test(tc, a_spare_stays_no_longer_than_an_idle_worker);

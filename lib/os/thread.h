@@ -6,6 +6,7 @@
 #define SOON_OS_THREAD_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <soon/base.h>
 
 /* Starts a joinable thread with every signal blocked: signals are the host's.
@@ -18,6 +19,12 @@ int soon__thread_stack_size(size_t *stack_size);
 /* Names the calling thread BASE-NUMBER, cut in BASE to the 15 bytes the
  * kernel keeps. */
 void soon__thread_name(const char *base, unsigned number);
+
+/* The CPU that the calling thread runs on now, or -1. */
+static inline int soon__thread_cpu(void)
+{
+    return sched_getcpu();
+}
 
 /* About where the calling function's stack ends. Not a local's address, which a
  * sanitizer may keep on a stack of its own, nor, where it can be helped, that of its

@@ -10,8 +10,17 @@
  * The reserve: who is one too many, since another has woken up for which it had been
  * started, has left as far as anybody is concerned, but the thread sleeps for a while,
  * to be there when the next one is needed. Tasks that wait for others often do so one
- * after the other, and a thread takes longer to start than to wake; besides, the kernel
- * wakes one where a CPU is idle, but often starts one behind the thread that starts it.
+ * after the other, and a thread takes longer to start than to wake. It is a number: of
+ * those on the stack so many do not count. Which ones is decided when they leave: who
+ * falls asleep while there are too many does so briefly, for RESERVE_NS, and leaves then
+ * if there still are. So as many as are too many sleep briefly, as far as they have fallen
+ * asleep since.
+ *
+ * Which CPU. The kernel starts a woken thread where it last ran, or behind the one that
+ * wakes it; where all CPUs were busy a moment ago it does not look for one that is idle
+ * (Linux: SIS_UTIL), and leaves the two to take turns on one CPU for milliseconds. So
+ * who goes on running wakes one that last ran elsewhere, and who is about to sleep wakes
+ * one that last ran where it does.
  */
 #include "thread_pool/pool.h"
 
@@ -54,43 +63,52 @@ void soon__start_searching(struct worker *self)
 
 /* ---- waking ---- */
 
-static void put_on_stack(struct worker *w)
-{
-    struct pool *pool = w->pool;
+enum { LOOK_AT = 8 }; /* of the workers on the stack, at most, for one of the right CPU */
 
-    w->idle = true;
-    w->below = pool->idle;
-    pool->idle = w;
-    pool->n_idle++;
-    soon__count_helpers(pool);
+/* Where the one to be woken is in the stack, which is not empty. */
+static struct worker **choose(struct pool *pool, bool stays)
+{
+    int cpu = soon__thread_cpu();
+    struct worker **link = &pool->idle;
+
+    for (int i = 0; i < LOOK_AT && *link; i++, link = &(*link)->below)
+        if (((*link)->cpu != cpu) == stays)
+            return link;
+    return &pool->idle;
 }
 
-/* A worker that has left as one too many is back, and idle. */
+static void take_off(struct worker **link)
+{
+    struct worker *w = *link;
+
+    *link = w->below;
+    w->idle = false;
+    w->pool->n_briefly -= w->briefly;
+}
+
+/* One of those that are too many is so no more. */
 static bool recall(struct pool *pool)
 {
-    struct worker *w = pool->reserve;
-
-    if (!w)
+    if (!pool->n_reserve)
         return false;
-    pool->reserve = w->below;
     pool->n_reserve--;
-    w->reserved = false;
-    put_on_stack(w);
-    soon__decide_to_stay(w);
+    pool->n_idle++;
+    pool->n_staying++;
+    soon__count_helpers(pool);
     return true;
 }
 
 /* Takes up to n idle workers off the stack, under the lock, to be woken
  * without it. */
-static struct worker *take_idle(struct pool *pool, size_t n)
+static struct worker *take_idle(struct pool *pool, size_t n, bool stays)
 {
     struct worker *taken = NULL;
 
-    for (; n && pool->idle; n--) {
-        struct worker *worker = pool->idle;
-        pool->idle = worker->below;
+    for (; n && pool->n_idle; n--) {
+        struct worker **link = choose(pool, stays);
+        struct worker *worker = *link;
+        take_off(link);
         pool->n_idle--;
-        worker->idle = false;
         worker->to_wake = taken;
         taken = worker;
     }
@@ -116,7 +134,7 @@ void soon__wake_all(struct pool *pool)
     soon__lock_acquire(&pool->lock);
     while (recall(pool))
         ;
-    struct worker *taken = take_idle(pool, pool->n_idle);
+    struct worker *taken = take_idle(pool, pool->n_idle, true);
     soon__rouse_watcher(pool);
     soon__lock_release(&pool->lock);
     soon__wake(taken);
@@ -128,7 +146,7 @@ void soon__wake_all(struct pool *pool)
  * about as fast as the workers. For the same reason no more are woken at once than can
  * run at once, and none beside a runner but one to watch it. The tasks are safe as long
  * as one worker is awake; more than that is speed, and may fail. */
-int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
+int soon__find_workers(struct pool *pool, size_t n, bool stays, struct worker **taken)
 {
     if (pool->runner)
         n = !pool->n_searching;
@@ -147,7 +165,7 @@ int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
     }
     if (soon__awake(pool) == 0)
         return error;
-    *taken = take_idle(pool, idle < pool->cpus ? idle : pool->cpus);
+    *taken = take_idle(pool, idle < pool->cpus ? idle : pool->cpus, stays);
     for (struct worker *w = *taken; w; w = w->to_wake) {
         w->searching = w->relays = true;
         pool->n_searching++;
@@ -158,43 +176,49 @@ int soon__find_workers(struct pool *pool, size_t n, struct worker **taken)
 
 /* ---- parking ---- */
 
-static void may_be_woken(struct worker *self)
+static void put_on_stack(struct worker *self)
 {
-    /* relaxed: whoever wakes it takes it off its stack first, under the lock. */
+    struct pool *pool = self->pool;
+
+    /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
     atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
+    self->cpu = soon__thread_cpu();
+    self->briefly = pool->n_briefly < pool->n_reserve;
+    pool->n_briefly += self->briefly;
+    self->idle = true;
+    self->below = pool->idle;
+    pool->idle = self;
 }
 
 void soon__push_idle(struct worker *self)
 {
     soon__rest_runner(self->pool, self);
-    may_be_woken(self);
     put_on_stack(self);
-}
-
-static void remove_from(struct worker **stack, struct worker *self)
-{
-    while (*stack != self)
-        stack = &(*stack)->below;
-    *stack = self->below;
-}
-
-void soon__remove_idle(struct worker *self)
-{
-    remove_from(&self->pool->idle, self);
-    self->idle = false;
-    self->pool->n_idle--;
+    self->pool->n_idle++;
     soon__count_helpers(self->pool);
 }
 
 void soon__push_reserve(struct worker *self)
 {
-    struct pool *pool = self->pool;
+    self->leaving = false;
+    self->pool->n_reserve++;
+    put_on_stack(self);
+}
 
-    may_be_woken(self);
-    self->reserved = true;
-    self->below = pool->reserve;
-    pool->reserve = self;
-    pool->n_reserve++;
+static void remove_from_stack(struct worker *self)
+{
+    struct worker **link = &self->pool->idle;
+
+    while (*link != self)
+        link = &(*link)->below;
+    take_off(link);
+}
+
+void soon__remove_idle(struct worker *self)
+{
+    remove_from_stack(self);
+    self->pool->n_idle--;
+    soon__count_helpers(self->pool);
 }
 
 /* The last worker's hold is that of all the tasks in flight: somebody may
@@ -219,21 +243,24 @@ void soon__decide_to_stay(struct worker *self)
     soon__count_helpers(self->pool);
 }
 
-/* Its time is up. True if it leaves; else it stays, or was woken or recalled just now.
- * reserved: until then it was in the reserve; *late: it would have left. */
-static bool leaves_now(struct worker *self, bool reserved, bool *late)
+/* Its time is up. True if it leaves; else it stays, or was woken just now. *late: it
+ * would have left. */
+static bool leaves_now(struct worker *self, bool *late)
 {
     struct pool *pool = self->pool;
 
-    if (self->reserved) {
-        remove_from(&pool->reserve, self);
-        self->reserved = false;
+    *late = false;
+    if (!self->idle)
+        return false;
+    if (pool->n_reserve) {
         pool->n_reserve--;
+        remove_from_stack(self);
+        self->leaving = true;
         return true;
     }
-    if (reserved)
+    if (self->briefly)
         return false;
-    *late = self->idle && pool->n_staying > pool->min_workers;
+    *late = pool->n_staying > pool->min_workers;
     if (!*late || !may_leave(pool))
         return false;
     /* In this order: helpers stays true. After it was false somebody would have to look. */
@@ -242,34 +269,42 @@ static bool leaves_now(struct worker *self, bool reserved, bool *late)
     return true;
 }
 
+/* There is nobody too many: from now on it is idle like others. */
+static void sleep_on(struct worker *self)
+{
+    if (self->idle && self->briefly)
+        self->pool->n_briefly--;
+    self->briefly = false;
+}
+
 /* True when woken, false if it has slept for too long. */
-static bool sleep_until_woken(struct worker *self, bool reserved)
+static bool sleep_until_woken(struct worker *self)
 {
     struct pool *pool = self->pool;
     bool longer = pool->idle_timeout < 0 || pool->idle_timeout > RESERVE_NS;
-    soon_ns deadline = soon__deadline(reserved && longer ? RESERVE_NS : pool->idle_timeout);
+    soon_ns deadline = soon__deadline(self->briefly && longer ? RESERVE_NS : pool->idle_timeout);
 
     /* acquire: pairs with the release in soon__wake(). */
     while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {
         if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
             continue;
-        bool late = false;
+        bool briefly = self->briefly, late;
         soon__lock_acquire(&pool->lock);
-        bool leave = leaves_now(self, reserved, &late);
+        bool leave = leaves_now(self, &late);
+        sleep_on(self);
         soon__lock_release(&pool->lock);
         if (leave)
             return false;
         /* It waits for the end of what is in flight; or is idle from now on; or it was
          * woken just now, or is one of those that stay. */
-        deadline = late       ? soon__deadline(SOON_MS(10))
-                   : reserved ? soon__deadline(pool->idle_timeout)
-                              : SOON__NEVER;
-        reserved = false;
+        deadline = late      ? soon__deadline(SOON_MS(10))
+                   : briefly ? soon__deadline(pool->idle_timeout)
+                             : SOON__NEVER;
     }
     return true;
 }
 
-bool soon__park(struct worker *self, bool reserved)
+bool soon__park(struct worker *self)
 {
     uint32_t parking = WORKER_PARKING;
 
@@ -278,7 +313,7 @@ bool soon__park(struct worker *self, bool reserved)
                                                  memory_order_acquire, memory_order_acquire))
         return true;
     soon__work_ends();
-    bool woken = sleep_until_woken(self, reserved);
+    bool woken = sleep_until_woken(self);
     soon__work_begins();
     return woken;
 }

@@ -57,7 +57,7 @@ static void blocking(soon_executor *ex, bool begin)
      * again. */
     if (begin && soon__awake(pool) < pool->max_workers && !pool->n_searching &&
         soon__has_work(pool))
-        (void)soon__find_workers(pool, 1, &taken);
+        (void)soon__find_workers(pool, 1, false, &taken);
     soon__lock_release(&pool->lock);
     soon__wake(taken);
 }

@@ -34,19 +34,20 @@ struct worker {
     struct soon__deque deque; /* tasks its tasks submitted, and its share of the queue */
     struct pool *pool;        /* Sync: const */
     struct worker *next;      /* in pool->workers. Sync: pool->lock */
-    struct worker *below;     /* in pool->idle, or reserve. Sync: pool->lock */
+    struct worker *below;     /* in pool->idle. Sync: pool->lock */
     struct worker *to_wake;   /* next to wake. Sync: who took it from pool->idle */
     unsigned number;          /* of its name. Sync: const */
+    int cpu;                  /* that it last ran on, while idle. Sync: pool->lock */
     bool idle;                /* it is in pool->idle. Sync: pool->lock */
-    bool reserved;            /* it is in pool->reserve. Sync: pool->lock */
+    bool briefly;             /* for RESERVE_NS: see idle.c. Sync: the worker writes, under
+                                 pool->lock */
     bool searching;           /* it will look for work before it sleeps. Sync: pool->lock */
     bool relays;              /* just woken or started: it sees to the work that it leaves.
                                  Sync: pool->lock */
     soon__futex awake;        /* Sync: atomic, see above */
     unsigned turns;           /* tasks taken from its deque. Sync: worker-only */
     unsigned passed_over;     /* times that a HIGH went before its deque. Sync: worker-only */
-    bool leaving;             /* nobody counts on it any more. Sync: worker-only, but that who
-                                 recalls it takes it back under pool->lock */
+    bool leaving;             /* nobody counts on it any more. Sync: worker-only */
 
     /* What it has that is older than the queue: see share.c. Sync: pool->lock,
      * but that the worker reads old_end at any time. */
@@ -99,7 +100,6 @@ struct pool {
     _Atomic size_t stale;             /* about how many in queue are done. Sync: atomic */
     struct worker *workers;           /* by number. Sync: lock */
     struct worker *idle;              /* the last to fall idle on top. Sync: lock */
-    struct worker *reserve;           /* see idle.c. Sync: lock */
     struct worker *oldest, *newest;   /* workers whose deques may have what is older than the queue.
                                          Sync: lock */
     struct worker *runner;            /* or NULL: see runner.c. Sync: lock */
@@ -110,7 +110,9 @@ struct pool {
     unsigned n_workers;               /* threads. Sync: lock */
     unsigned n_staying;               /* of them, those not about to leave. Sync: lock */
     unsigned n_blocked;               /* workers that sleep in a wait. Sync: lock */
-    unsigned n_idle, n_reserve;       /* Sync: lock */
+    unsigned n_idle, n_reserve;       /* on the idle stack: who counts, and who is one too many.
+                                         Sync: lock */
+    unsigned n_briefly;               /* there: who sleep briefly. Sync: lock */
     unsigned n_searching;             /* Sync: lock */
     bool spinning;                    /* a worker spins before it sleeps. Sync: lock */
     bool lucky;                       /* the last one found something. Sync: lock */
@@ -202,9 +204,9 @@ bool soon__call_watcher(struct pool *pool);
 /* Refreshes pool->helpers after a change of what it depends on. */
 void soon__count_helpers(struct pool *pool);
 
-/* Workers to be woken, or started, for n tasks. 0, or the error of starting the
- * only one. */
-int soon__find_workers(struct pool *pool, size_t n, struct worker **taken);
+/* Workers to be woken, or started, for n tasks. stays: the calling thread goes on, else
+ * it is about to sleep. 0, or the error of starting the only one. */
+int soon__find_workers(struct pool *pool, size_t n, bool stays, struct worker **taken);
 
 /* Wakes what soon__find_workers() has taken, or all idle workers. */
 void soon__wake(struct worker *taken);
@@ -219,12 +221,12 @@ void soon__stop_searching(struct worker *self);
 void soon__push_idle(struct worker *self);
 void soon__remove_idle(struct worker *self);
 
-/* To the reserve, after it has decided to leave. */
+/* The same for one that has decided to leave, and is there from now on as one too many. */
 void soon__push_reserve(struct worker *self);
 
-/* Sleeps until taken off the idle stack, or recalled from the reserve. False if it was
- * there for too long, and is off it now: it leaves. */
-bool soon__park(struct worker *self, bool reserved);
+/* Sleeps until taken off the idle stack. False if it was there for too long, and is off
+ * it now: it leaves. */
+bool soon__park(struct worker *self);
 
 /* A worker decides to leave: from here on nobody counts on it. After
  * this it may still take its time. */

@@ -103,7 +103,7 @@ static int enter_queue(struct pool *pool, soon_future *chain, size_t n,
         return ending == POOL_BROKEN ? -ENOTRECOVERABLE : -ESHUTDOWN;
     int error = soon__backlog_reserve(&pool->queue, SOON__INBOX_SIZE + (parcel->n ? 0 : n));
     if (!error)
-        error = soon__find_workers(pool, n, taken);
+        error = soon__find_workers(pool, n, true, taken);
     if (error)
         return error;
     if (self && self->pool == pool && self->deque.overflowed)
@@ -138,7 +138,7 @@ static __attribute__((noinline)) void find_helper(struct pool *pool)
     struct worker *taken = NULL;
 
     soon__lock_acquire(&pool->lock);
-    bool alone = soon__find_workers(pool, 1, &taken) != 0 && soon__awake(pool) == 0;
+    bool alone = soon__find_workers(pool, 1, true, &taken) != 0 && soon__awake(pool) == 0;
     soon__lock_release(&pool->lock);
     soon__wake(taken);
     if (alone)
@@ -261,7 +261,7 @@ static soon_future *steal(struct worker *self)
 
 /* ---- searching ---- */
 
-enum found { FOUND, LOOK_AGAIN, SPIN, WATCH, SLEEP, RESERVE, LEAVE };
+enum found { FOUND, LOOK_AGAIN, SPIN, WATCH, SLEEP, LEAVE };
 
 /* How long the calling worker searches. While others work it would soon find what
  * they have, and be in their way. */
@@ -296,7 +296,7 @@ static enum found go_idle(struct worker *self, unsigned spun)
 static enum found go_away(struct worker *self, struct worker **taken)
 {
     soon__decide_to_leave(self);
-    if (!soon__has_work(self->pool) || soon__find_workers(self->pool, 1, taken) == 0)
+    if (!soon__has_work(self->pool) || soon__find_workers(self->pool, 1, false, taken) == 0)
         return LEAVE;
     soon__decide_to_stay(self);
     return LOOK_AGAIN;
@@ -310,7 +310,7 @@ static enum found go_to_reserve(struct worker *self, struct worker **taken)
     if (found != LEAVE || atomic_load(&self->pool->ending) != POOL_OPEN)
         return found;
     soon__push_reserve(self);
-    return RESERVE;
+    return SLEEP;
 }
 
 static soon_future *take_any(struct worker *self, bool served)
@@ -364,7 +364,7 @@ static enum found look(struct worker *self, unsigned spun, soon_future **out)
     else if (!f)
         found = go_without(self, served, spun, &taken);
     else if (relays && soon__has_work(pool))
-        soon__find_workers(pool, 1, &taken); /* may fail: this one is awake */
+        soon__find_workers(pool, 1, true, &taken); /* may fail: this one is awake */
     pool->lucky |= f && spun;
     soon__lock_release(&pool->lock);
     soon__wake(taken);
@@ -400,8 +400,7 @@ static soon_future *find_task(struct worker *self, bool *leave)
             spun = 0;
             break;
         case SLEEP:
-        case RESERVE:
-            *leave = !soon__park(self, found == RESERVE);
+            *leave = !soon__park(self);
             return NULL;
         case LEAVE:
             *leave = true;

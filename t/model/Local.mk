@@ -31,7 +31,7 @@ t_model_libengine4_la_CXXFLAGS = $(t_model_libengine_la_CXXFLAGS)
 t_model_shim = t/model/shim/stdatomic.h t/model/model.h t/model/os.c
 t_model_cppflags = -I$(top_srcdir)/t/model/shim -I$(top_srcdir) -DSOON__DEQUE_SIZE=2 -DSPIN_SLICES=1 \
 	-DSOON__QUICK_TASKS=1 -DSOON__PAIRED=0 -DSOON__SWIFT_AFTER=model_swift_after \
-	-DSOON__INBOX_SIZE=2 -DSOON__BEFORE_UPDATE=memory_order_release
+	-DSOON__INBOX_SIZE=2 -DSOON__BEFORE_UPDATE=memory_order_release -Dsched_getcpu=model_cpu
 t_model_locks = -I$(top_srcdir)/t/model/locks
 t_model_ldadd = t/model/libengine.la lib/libsoon-test.la
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What models have in the place of lib/os: no time passes, nobody spins for
- * longer than one look, who is patient and who is busy is anybody's guess, and
- * sleeping is the checker's.
+ * longer than one look, who is patient, who is busy, and which CPU one runs on, is
+ * anybody's guess, and sleeping is the checker's.
  */
 #include "model.h"
 
@@ -39,6 +39,12 @@ bool soon__spin(soon__spinner *place, const soon__futex *word, uint32_t mask, so
 {
     (void)place, (void)deadline;
     return atomic_load_explicit(word, memory_order_acquire) & mask;
+}
+
+/* Instead of sched_getcpu(). */
+int model_cpu(void)
+{
+    return (int)model_choose(2);
 }
 
 void soon__work_begins(void)
