@@ -34,6 +34,13 @@ static void pool_end(soon_executor *ex)
     soon_executor_unref(ex);
 }
 
+static int task_nap(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg, (void)arg_len;
+    sleep_ns(SOON_MS(2));
+    return 0;
+}
+
 /* Its argument is a promise. */
 static int task_wait(soon_call *call, const void *arg, size_t arg_len)
 {
@@ -135,6 +142,15 @@ static void end_all(soon_future **futures)
         end(futures[i]);
 }
 
+/* The same, whatever their results. */
+static void wait_all(soon_future **futures)
+{
+    for (int i = 0; i < MANY; i++) {
+        assert_ok(soon_future_wait(futures[i], SOON_FOREVER));
+        soon_future_unref(futures[i]);
+    }
+}
+
 /* Many tasks that need a worker each, while all those that there were sleep. */
 static void need_many_spares(soon_executor *ex)
 {
@@ -148,22 +164,25 @@ static void need_many_spares(soon_executor *ex)
     gate_open(hold.release);
     assert_ok(soon_future_set_result(kept, NULL, 0));
     end_all(waiters);
-    for (int i = 0; i < MANY; i++) {
-        assert_ok(soon_future_wait(more[i], SOON_FOREVER));
-        soon_future_unref(more[i]);
-    }
+    wait_all(more);
     soon_future_unref(kept);
     hold_free(&hold);
 }
 
-/* Though others were idle, and would be for ever, when it was not decided yet who would be
- * too many: who was, and was woken since, may be one of those that stay. */
-START_TEST(as_many_leave_as_are_too_many)
+static soon_executor *pool_of_many(void)
 {
     soon_executor *ex;
 
     assert_ok(soon_thread_pool_new(
         &(soon_thread_pool_options){.max_workers = MANY, .idle_timeout = SOON_FOREVER}, &ex));
+    return ex;
+}
+
+/* Whoever was too many may have been woken since, and be one of those that stay. */
+START_TEST(as_many_leave_as_are_too_many)
+{
+    soon_executor *ex = pool_of_many();
+
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 5; i++)
             need_many_spares(ex);
@@ -172,6 +191,43 @@ START_TEST(as_many_leave_as_are_too_many)
         while (stats_of(ex).workers > MANY)
             sleep_ns(SOON_MS(1));
         ck_assert_uint_eq(stats_of(ex).workers, MANY);
+    }
+    pool_end(ex);
+}
+END_TEST
+
+START_TEST(as_many_leave_though_all_others_work)
+{
+    soon_executor *ex = pool_of_many();
+    struct hold hold = hold_make();
+    soon_future *held[MANY];
+
+    do /* on a busy machine they may have left already */
+        need_many_spares(ex);
+    while (stats_of(ex).workers <= MANY);
+    for (int i = 0; i < MANY; i++)
+        held[i] = submit(ex, task_hold, &hold, sizeof hold);
+    while (stats_of(ex).workers > MANY)
+        sleep_ns(SOON_MS(1));
+    gate_open(hold.release);
+    wait_all(held);
+    pool_end(ex);
+    hold_free(&hold);
+}
+END_TEST
+
+/* Though each is woken again and again. */
+START_TEST(as_many_leave_though_there_is_always_some_work)
+{
+    soon_executor *ex = pool_of_many();
+    soon_future *f[MANY];
+
+    need_many_spares(ex);
+    while (stats_of(ex).workers > MANY) {
+        for (int i = 0; i < MANY; i++)
+            f[i] = submit(ex, task_nap, NULL, 0);
+        end_all(f);
+        sleep_ns(RESERVED / 5);
     }
     pool_end(ex);
 }
@@ -324,6 +380,8 @@ Suite *test_suite(void)
     tcase_add_test(tc, a_spare_is_there_for_the_next_wait);
     tcase_add_test(tc, a_spare_that_is_not_needed_leaves);
     tcase_add_test(tc, as_many_leave_as_are_too_many);
+    tcase_add_test(tc, as_many_leave_though_all_others_work);
+    tcase_add_test(tc, as_many_leave_though_there_is_always_some_work);
     tcase_add_test(tc, an_end_does_not_wait_for_the_reserve);
     tcase_add_test(tc, who_is_recalled_stays);
     tcase_add_test(tc, a_spare_stays_no_longer_than_an_idle_worker);

@@ -2,19 +2,19 @@
 /*
  * Workers that have nothing to do: the idle stack, and who is woken from it.
  *
- * It is a stack so that the one with the warmest caches is woken first and the
- * coldest times out. A worker that searches, because it was woken, has just
- * started, spins before it sleeps, or watches the runner, is as good as one that
- * has found the work: it looks again before it sleeps, and sees to what it leaves.
+ * It is a stack so that one with warm caches is woken first and the coldest times out.
+ * A worker that searches, because it was woken, has just started, spins before it
+ * sleeps, or watches the runner, is as good as one that has found the work: it looks
+ * again before it sleeps, and sees to what it leaves.
  *
  * The reserve: who is one too many, since another has woken up for which it had been
  * started, has left as far as anybody is concerned, but the thread sleeps for a while,
  * to be there when the next one is needed. Tasks that wait for others often do so one
- * after the other, and a thread takes longer to start than to wake. It is a number: of
- * those on the stack so many do not count. Which ones is decided when they leave: who
- * falls asleep while there are too many does so briefly, for RESERVE_NS, and leaves then
- * if there still are. So as many as are too many sleep briefly, as far as they have fallen
- * asleep since.
+ * after the other, and a thread takes longer to start than to wake. It is a number: so
+ * many of those on the stack do not count. Which ones is decided when they leave, once
+ * nobody has become one too many for RESERVE_NS. For that as many as are too many sleep
+ * briefly, and look: who falls asleep while there is a reserve does, and nobody is woken
+ * who would be missing then.
  *
  * Which CPU. The kernel starts a woken thread where it last ran, or behind the one that
  * wakes it; where all CPUs were busy a moment ago it does not look for one that is idle
@@ -24,6 +24,7 @@
  */
 #include "thread_pool/pool.h"
 
+#include "os/clock.h"
 #include "os/patience.h"
 
 #include <errno.h>
@@ -65,16 +66,22 @@ void soon__start_searching(struct worker *self)
 
 enum { LOOK_AT = 8 }; /* of the workers on the stack, at most, for one of the right CPU */
 
-/* Where the one to be woken is in the stack, which is not empty. */
+/* Where the one to be woken is in the stack, of which some count. */
 static struct worker **choose(struct pool *pool, bool stays)
 {
-    int cpu = soon__thread_cpu();
-    struct worker **link = &pool->idle;
+    bool any = pool->n_briefly > pool->n_reserve;
+    int cpu = soon__thread_cpu(), looked_at = 0;
+    struct worker **first = NULL;
 
-    for (int i = 0; i < LOOK_AT && *link; i++, link = &(*link)->below)
+    for (struct worker **link = &pool->idle; looked_at < LOOK_AT && *link; link = &(*link)->below) {
+        if (!any && (*link)->briefly)
+            continue;
         if (((*link)->cpu != cpu) == stays)
             return link;
-    return &pool->idle;
+        first = first ? first : link;
+        looked_at++;
+    }
+    return first;
 }
 
 static void take_off(struct worker **link)
@@ -176,6 +183,14 @@ int soon__find_workers(struct pool *pool, size_t n, bool stays, struct worker **
 
 /* ---- parking ---- */
 
+/* Who is too many then leaves. */
+static soon_ns end_of_reserve(const struct pool *pool)
+{
+    bool longer = pool->idle_timeout < 0 || pool->idle_timeout > RESERVE_NS;
+
+    return pool->surplus_at + (longer ? RESERVE_NS : pool->idle_timeout);
+}
+
 static void put_on_stack(struct worker *self)
 {
     struct pool *pool = self->pool;
@@ -183,7 +198,8 @@ static void put_on_stack(struct worker *self)
     /* relaxed: whoever wakes it takes it off the stack first, under the lock. */
     atomic_store_explicit(&self->awake, WORKER_PARKING, memory_order_relaxed);
     self->cpu = soon__thread_cpu();
-    self->briefly = pool->n_briefly < pool->n_reserve;
+    self->briefly = pool->n_reserve;
+    self->look_at = end_of_reserve(pool);
     pool->n_briefly += self->briefly;
     self->idle = true;
     self->below = pool->idle;
@@ -201,6 +217,7 @@ void soon__push_idle(struct worker *self)
 void soon__push_reserve(struct worker *self)
 {
     self->leaving = false;
+    self->pool->surplus_at = soon__now();
     self->pool->n_reserve++;
     put_on_stack(self);
 }
@@ -243,25 +260,50 @@ void soon__decide_to_stay(struct worker *self)
     soon__count_helpers(self->pool);
 }
 
-/* Its time is up. True if it leaves; else it stays, or was woken just now. *late: it
- * would have left. */
-static bool leaves_now(struct worker *self, bool *late)
+static void leave_reserve(struct worker *self)
+{
+    self->pool->n_reserve--;
+    remove_from_stack(self);
+    self->leaving = true;
+}
+
+/* It looked whether one was too many. True if it leaves; else it sleeps until *deadline. */
+static bool leaves_reserve(struct worker *self, soon_ns *deadline)
 {
     struct pool *pool = self->pool;
 
-    *late = false;
-    if (!self->idle)
-        return false;
     if (pool->n_reserve) {
-        pool->n_reserve--;
-        remove_from_stack(self);
-        self->leaving = true;
+        *deadline = end_of_reserve(pool); /* another one may have become one too many */
+        if (soon__now() < *deadline)
+            return false;
+        leave_reserve(self);
         return true;
     }
-    if (self->briefly)
+    /* From now on it is idle like others. */
+    self->briefly = false;
+    pool->n_briefly--;
+    *deadline = soon__deadline(pool->idle_timeout);
+    return false;
+}
+
+/* Its time is up. True if it leaves; else it sleeps until *deadline. */
+static bool leaves_now(struct worker *self, soon_ns *deadline)
+{
+    struct pool *pool = self->pool;
+
+    *deadline = SOON__NEVER; /* it was woken just now, or is one of those that stay */
+    if (!self->idle)
         return false;
-    *late = pool->n_staying > pool->min_workers;
-    if (!*late || !may_leave(pool))
+    if (self->briefly)
+        return leaves_reserve(self, deadline);
+    if (pool->n_reserve) {
+        leave_reserve(self);
+        return true;
+    }
+    if (pool->n_staying <= pool->min_workers)
+        return false;
+    *deadline = soon__deadline(SOON_MS(10)); /* it waits for the end of what is in flight */
+    if (!may_leave(pool))
         return false;
     /* In this order: helpers stays true. After it was false somebody would have to look. */
     soon__decide_to_leave(self);
@@ -269,37 +311,21 @@ static bool leaves_now(struct worker *self, bool *late)
     return true;
 }
 
-/* There is nobody too many: from now on it is idle like others. */
-static void sleep_on(struct worker *self)
-{
-    if (self->idle && self->briefly)
-        self->pool->n_briefly--;
-    self->briefly = false;
-}
-
 /* True when woken, false if it has slept for too long. */
 static bool sleep_until_woken(struct worker *self)
 {
     struct pool *pool = self->pool;
-    bool longer = pool->idle_timeout < 0 || pool->idle_timeout > RESERVE_NS;
-    soon_ns deadline = soon__deadline(self->briefly && longer ? RESERVE_NS : pool->idle_timeout);
+    soon_ns deadline = self->briefly ? self->look_at : soon__deadline(pool->idle_timeout);
 
     /* acquire: pairs with the release in soon__wake(). */
     while (atomic_load_explicit(&self->awake, memory_order_acquire) != WORKER_AWAKE) {
         if (soon__futex_wait(&self->awake, WORKER_ASLEEP, deadline) == 0)
             continue;
-        bool briefly = self->briefly, late;
         soon__lock_acquire(&pool->lock);
-        bool leave = leaves_now(self, &late);
-        sleep_on(self);
+        bool leaves = leaves_now(self, &deadline);
         soon__lock_release(&pool->lock);
-        if (leave)
+        if (leaves)
             return false;
-        /* It waits for the end of what is in flight; or is idle from now on; or it was
-         * woken just now, or is one of those that stay. */
-        deadline = late      ? soon__deadline(SOON_MS(10))
-                   : briefly ? soon__deadline(pool->idle_timeout)
-                             : SOON__NEVER;
     }
     return true;
 }

@@ -39,8 +39,9 @@ struct worker {
     unsigned number;          /* of its name. Sync: const */
     int cpu;                  /* that it last ran on, while idle. Sync: pool->lock */
     bool idle;                /* it is in pool->idle. Sync: pool->lock */
-    bool briefly;             /* for RESERVE_NS: see idle.c. Sync: the worker writes, under
-                                 pool->lock */
+    bool briefly;             /* while idle: it looks soon whether one is too many. Sync: the
+                                 worker writes, under pool->lock */
+    soon_ns look_at;          /* when, if briefly. Sync: worker-only */
     bool searching;           /* it will look for work before it sleeps. Sync: pool->lock */
     bool relays;              /* just woken or started: it sees to the work that it leaves.
                                  Sync: pool->lock */
@@ -112,7 +113,8 @@ struct pool {
     unsigned n_blocked;               /* workers that sleep in a wait. Sync: lock */
     unsigned n_idle, n_reserve;       /* on the idle stack: who counts, and who is one too many.
                                          Sync: lock */
-    unsigned n_briefly;               /* there: who sleep briefly. Sync: lock */
+    unsigned n_briefly;               /* there: who sleep briefly, n_reserve or more. Sync: lock */
+    soon_ns surplus_at;               /* the last one became one too many. Sync: lock */
     unsigned n_searching;             /* Sync: lock */
     bool spinning;                    /* a worker spins before it sleeps. Sync: lock */
     bool lucky;                       /* the last one found something. Sync: lock */

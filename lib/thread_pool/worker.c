@@ -8,9 +8,9 @@
  *                  |          +-> in the reserve <-----+
  *                  +-> breaks the pool, leaves
  *
- * It leaves when it was idle for too long, when it is one too many (a spare
- * whose reason has woken up) and was not needed again soon, and when the pool
- * is closed and drained.
+ * It leaves when it was idle for too long, when one is too many (as the reason for a
+ * spare has woken up) and was not needed again soon, and when the pool is closed and
+ * drained.
  *
  * Threads are joined in a chain: each that leaves joins the one that left
  * before it, and the last is joined by who waits for the shutdown.
