@@ -326,6 +326,7 @@ START_TEST(what_is_forked_is_found_though_an_idle_worker_leaves)
     soon_thread_pool_options options = {.max_workers = 2, .idle_timeout = 60000};
     unsigned rounds = (unsigned)scaled(3000);
 
+    atomic_store(&scene.runs, 0);
     assert_ok(soon_thread_pool_new(&options, &scene.ex));
     end(submit(scene.ex, task_leaves_some, &rounds, sizeof rounds));
     pool_end(scene.ex);
@@ -360,6 +361,7 @@ START_TEST(what_was_forked_is_run_when_another_worker_falls_asleep)
     struct hold hold = hold_make();
     soon_future *leaves, *waits;
 
+    atomic_store(&scene.runs, 0);
     scene.ex = pool_of(2);
     scene.kept = promise();
     leaves = submit(scene.ex, task_leaves_one, &hold, sizeof hold);
