@@ -39,17 +39,15 @@ double *bench_trips(void (*trip)(void *pool, uint64_t *started), void *pool, siz
                     bool anyhow, size_t *n)
 {
     struct bench_rounds rounds = {.seconds = bench_seconds() * 2, .anyhow = anyhow};
-    size_t in_round = most / 10 + 1, least = most / 20 + 1, apart = 0;
+    size_t least = most / 20 + 1, apart = 0;
     /* First those of rounds that count, then some of the others. */
-    double *us = malloc((2 * most + 2 * in_round) * sizeof *us);
+    double *us = malloc(4 * most * sizeof *us);
 
     bench_check(!us, "no memory");
-    for (size_t i = 0; i < least; i++)
-        trip(pool, NULL);
     for (*n = 0; *n < most && (bench_rounds_go_on(&rounds) || *n + apart < least);) {
         double *first = &us[*n], *now = &us[*n + apart];
-        trip(pool, NULL); /* workers may have fallen asleep */
-        struct bench_round round = round_of_trips(trip, pool, now, in_round);
+        round_of_trips(trip, pool, now, least); /* not counted */
+        struct bench_round round = round_of_trips(trip, pool, now, most);
         if (bench_rounds_add(&rounds, round)) {
             move_ahead(first, now, (size_t)round.n);
             *n += (size_t)round.n;
