@@ -13,6 +13,7 @@ soon_sources = \
 	lib/os/fetch.h \
 	lib/os/futex.c \
 	lib/os/futex.h \
+	lib/os/hint.h \
 	lib/os/inject.c \
 	lib/os/inject.h \
 	lib/os/kept_fd.c \
@@ -85,6 +86,7 @@ soon_sources = \
 	lib/core/submit.c \
 	lib/core/submit.h \
 	lib/core/submit_many.c \
+	lib/core/submit_plain.c \
 	lib/core/tally.c \
 	lib/core/tally.h \
 	lib/core/task_queue.c \

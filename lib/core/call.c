@@ -85,10 +85,11 @@ static __attribute__((noinline)) int replace_result(soon_call *call, const void 
 /* A word, in a call like most, goes where it belongs at once. */
 int soon_return(soon_call *call, const void *value, size_t len)
 {
-    if (!call || (!value && len))
+    if (soon__unlikely(!call || (!value && len)))
         return -EINVAL;
     soon_future *f = call->future;
-    if (call->odd || !soon__is_word(len) || f->arg_len > SOON__PAYLOAD - SOON__WORD_ROOM)
+    if (soon__unlikely(call->odd || !soon__is_word(len) ||
+                       f->arg_len > SOON__PAYLOAD - SOON__WORD_ROOM))
         return replace_result(call, value, len);
     soon__move_word(f->payload + SOON__PAYLOAD - SOON__WORD_ROOM, value, len);
     call->len = len;

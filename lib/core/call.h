@@ -100,7 +100,7 @@ static inline void soon__call_begin(soon_call *call)
     soon__self.forks = call->own ? soon__self.fork_deque : NULL;
 }
 
-static inline void soon__call_end(const soon_call *call)
+static inline __attribute__((always_inline)) void soon__call_end(const soon_call *call)
 {
     const soon_call *outer = call->outer;
 

@@ -42,8 +42,11 @@ static inline void soon__chain_drop(soon_future *chain)
     }
 }
 
-/* soon_future_run_claimed(f) and soon_future_unref(f), for who has its reference that
- * was the queue's: often both are one step. */
-void soon__run_and_drop(soon_future *f);
+/* soon_future_claim(f) by a worker that has the reference which was the queue's. */
+bool soon__claim_next(soon_future *f, bool *plain);
+
+/* soon_future_run_claimed(f) and soon_future_unref(f), if that was plain: often both are
+ * one step. */
+void soon__run_plain(soon_future *f);
 
 #endif

@@ -39,8 +39,8 @@
  * for an index, which no other entry gets before the owner has taken this one.
  *
  * Why a thief does not return a slot that was reused. push overwrites slot t
- * only after it has read top > t, and then the thief's compare-and-swap from t
- * fails.
+ * only after it has read top > t, perhaps long before (limit), and then the thief's
+ * compare-and-swap from t fails.
  *
  * Who pushes then looks for sleepers, and who goes to sleep then looks for tasks: see
  * schedule.c. For that the push's store to bottom has to be seq_cst, and not only a
@@ -74,6 +74,7 @@
 #include <stdatomic.h>
 
 #include "os/barrier.h"
+#include "os/hint.h"
 
 #ifndef SOON__DEQUE_SIZE
 #define SOON__DEQUE_SIZE 512 /* the model checker makes do with 2 */
@@ -87,29 +88,30 @@ enum { SOON__DEQUE_MASK = SOON__DEQUE_SIZE - 1 };
 #endif
 
 struct soon__deque {
-    _Alignas(64) _Atomic int64_t top;            /* Sync: atomic */
-    _Alignas(64) _Atomic int64_t bottom;         /* Sync: atomic; the owner writes */
-    atomic_bool taking;                          /* the owner may hold a task that is neither
-                                                    queued nor claimed. Sync: atomic; it writes */
-    unsigned n_dead;                             /* noted below, but perhaps stolen since. Sync:
-                                                    owner-only */
-    bool swift;                                  /* see above. Sync: owner-only */
-    unsigned n_pushed;                           /* since it was, or could not be. Sync:
-                                                    owner-only */
-    bool overflowed;                             /* it was full: until it is empty it takes nothing.
-                                                    Sync: owner-only */
-    soon_executor *executor;                     /* whose tasks these are, once it is adopted. Sync:
-                                                    const then */
-    uintptr_t stack_low;                         /* above it the owner may run one task more on top
-                                                    of its stack. Sync: const then */
-    const atomic_bool *wanted;                   /* somebody has to see to what is pushed. Sync:
-                                                    const; what it points at: atomic */
-    void (*attend)(soon_executor *ex);           /* sees to it. Sync: const */
-    _Atomic unsigned *n_swift;                   /* owners of the pool that are. Sync: const; what
-                                                    it points at: atomic */
-    soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
-    int64_t dead[SOON__DEQUE_SIZE]; /* index + 1 of a dead entry in that slot; of another
-                                       lap's, or 0: it is not. Sync: owner-only */
+    _Alignas(64) soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
+    _Alignas(64) _Atomic int64_t top;                         /* Sync: atomic */
+    _Alignas(64) _Atomic int64_t bottom;                      /* Sync: atomic; the owner writes */
+    int64_t limit;                     /* before it there is room. Sync: owner-only */
+    atomic_bool taking;                /* the owner may hold a task that is neither queued nor
+                                          claimed. Sync: atomic; it writes */
+    bool swift;                        /* see above. Sync: owner-only */
+    bool overflowed;                   /* it was full: until it is empty it takes nothing. Sync:
+                                          owner-only */
+    unsigned n_dead;                   /* noted below, but perhaps stolen since. Sync: owner-only */
+    soon_executor *executor;           /* whose tasks these are, once it is adopted. Sync: const
+                                          then */
+    uintptr_t stack_low;               /* above it the owner may run one task more on top of its
+                                          stack. Sync: const then */
+    uint64_t fresh;                    /* see soon__fresh(): of what is forked, with a reference
+                                          of the user's. Sync: const once it is adopted */
+    const atomic_bool *wanted;         /* somebody has to see to what is pushed. Sync: const;
+                                          what it points at: atomic */
+    unsigned n_pushed;                 /* since it was swift, or could not be. Sync: owner-only */
+    void (*attend)(soon_executor *ex); /* sees to what is wanted. Sync: const */
+    _Atomic unsigned *n_swift;         /* owners of the pool that are. Sync: const; what it
+                                          points at: atomic */
+    int64_t dead[SOON__DEQUE_SIZE];    /* index + 1 of a dead entry in that slot; of another
+                                          lap's, or 0: it is not. Sync: owner-only */
 };
 
 /* Owner. From here on its pushes are swift, if that can be had. */
@@ -158,23 +160,40 @@ static inline void soon__deque_publish_swiftly(struct soon__deque *d, int64_t bo
     atomic_signal_fence(memory_order_seq_cst); /* as soon__barrier_everywhere() wants it */
 }
 
+/* Owner. Has index b a slot? Top never goes back, so what has one once keeps it. */
+static inline bool soon__deque_has_room(struct soon__deque *d, int64_t b)
+{
+    if (soon__likely(b < d->limit))
+        return true;
+    if (d->overflowed)
+        return false;
+    /* acquire: a thief is done with the slot it moved top past. */
+    d->limit = atomic_load_explicit(&d->top, memory_order_acquire) + SOON__DEQUE_SIZE;
+    return b < d->limit;
+}
+
 /* Owner. False when full. */
 static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
 {
     /* relaxed: the owner's own. */
     int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
-    /* acquire: a thief is done with the slot it moved top past. */
-    int64_t t = atomic_load_explicit(&d->top, memory_order_acquire);
 
-    if (b - t >= SOON__DEQUE_SIZE)
+    if (soon__unlikely(!soon__deque_has_room(d, b)))
         return false;
     /* relaxed: published by bottom. */
     atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f, memory_order_relaxed);
-    if (d->swift)
+    if (soon__likely(d->swift))
         soon__deque_publish_swiftly(d, b + 1);
     else
         soon__deque_publish(d, b + 1);
     return true;
+}
+
+/* Owner. It takes nothing any more, until overflowed is cleared. */
+static inline void soon__deque_overflow(struct soon__deque *d)
+{
+    d->overflowed = true;
+    d->limit = INT64_MIN;
 }
 
 /* Owner. A task that its task has submitted. False when full, or until what was in it
@@ -182,9 +201,9 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
  * soon__deque_attend(). */
 static inline bool soon__deque_offer(struct soon__deque *d, soon_future *f)
 {
-    if (!d->overflowed && soon__deque_push(d, f))
+    if (soon__likely(soon__deque_push(d, f)))
         return true;
-    d->overflowed = true;
+    soon__deque_overflow(d);
     return false;
 }
 
@@ -261,7 +280,7 @@ static inline bool soon__deque_win(struct soon__deque *d, int64_t b)
 {
     /* seq_cst: see above. */
     int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
-    if (t < b)
+    if (soon__likely(t < b))
         return true;
     /* The last entry, or none: whoever moves top has it. */
     bool won = t == b && atomic_compare_exchange_strong_explicit(
@@ -299,7 +318,7 @@ static inline bool soon__deque_end_take(struct soon__deque *d, int64_t b, bool c
 {
     bool won = false;
 
-    if (claimed)
+    if (soon__likely(claimed))
         won = soon__deque_win(d, b);
     else
         /* release: publishes the slot, as push does. */

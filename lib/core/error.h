@@ -22,7 +22,7 @@ void soon__error_of(const soon_future *f, soon_error *error);
 /* What soon_future_result() and value return for it: 0 or its error. */
 static inline int soon__code_of(const soon_future *f)
 {
-    return (soon__state(f) & SOON__PHASE) == SOON_CANCELLED ? -ECANCELED : f->code;
+    return soon__unlikely((soon__state(f) & SOON__PHASE) == SOON_CANCELLED) ? -ECANCELED : f->code;
 }
 
 #endif

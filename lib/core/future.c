@@ -16,6 +16,7 @@
 
 soon_future *soon__future_new(void)
 {
+    soon__future_ahead();
     soon_future *f = soon__future_alloc();
 
     if (f)
@@ -220,7 +221,7 @@ soon_future *soon_future_ref(soon_future *f)
 
 static inline void end(soon_future *f)
 {
-    if (is_bare(f))
+    if (soon__likely(is_bare(f)))
         soon__future_free(f);
     else
         destroy(f);
@@ -240,10 +241,10 @@ static __attribute__((noinline)) void drop_shared(soon_future *f)
 
 void soon_future_unref(soon_future *f)
 {
-    if (!f)
+    if (soon__unlikely(!f))
         return;
     /* acquire, and relaxed: as in soon__future_drop(). */
-    if (atomic_load_explicit(&f->refs, memory_order_acquire) != 1) {
+    if (soon__unlikely(atomic_load_explicit(&f->refs, memory_order_acquire) != 1)) {
         drop_shared(f);
         return;
     }

@@ -63,6 +63,7 @@
 #include "os/clock.h"
 #include "os/fetch.h"
 #include "os/futex.h"
+#include "os/hint.h"
 #include "os/pair.h"
 
 #include <string.h>
@@ -196,7 +197,7 @@ static inline bool soon__is_word(size_t len)
 /* memmove() for those. Their first and last bytes may overlap. */
 static inline void soon__move_word(void *to, const void *from, size_t len)
 {
-    if (len >= sizeof(uint64_t)) {
+    if (soon__likely(len >= sizeof(uint64_t))) {
         uint64_t first, last;
         memcpy(&first, from, sizeof first);
         memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
@@ -214,7 +215,7 @@ static inline void soon__move_word(void *to, const void *from, size_t len)
 /* memmove() without a call for those. */
 static inline void soon__move(void *to, const void *from, size_t len)
 {
-    if (soon__is_word(len))
+    if (soon__likely(soon__is_word(len)))
         soon__move_word(to, from, len);
     else if (len)
         memmove(to, from, len);
@@ -227,7 +228,7 @@ static inline void soon__copy_small(void *to, const void *from, size_t len)
     unsigned char *t = to;
     const unsigned char *f = from;
 
-    if (soon__is_word(len)) {
+    if (soon__likely(soon__is_word(len))) {
         soon__move_word(to, from, len);
     } else if (len > STEP) { /* the last step may overlap the one before */
         for (size_t at = STEP; at < len; at += STEP)
@@ -289,6 +290,22 @@ static inline bool soon__pending(uint32_t state)
 
 /* ---- future.c: memory ---- */
 
+/* The first two words of one that is pending. */
+static inline uint64_t soon__fresh(uint32_t birthplace, uint32_t refs)
+{
+    return (uint64_t)refs << 32 | birthplace << SOON__BIRTHPLACE_SHIFT | SOON_PENDING;
+}
+
+static inline void soon__future_start(soon_future *f, uint64_t fresh)
+{
+#if SOON__PAIRED
+    atomic_init(&f->state_and_refs, fresh);
+#else
+    atomic_init(&f->state, (uint32_t)fresh);
+    atomic_init(&f->refs, (uint32_t)(fresh >> 32));
+#endif
+}
+
 /* A pending future with one reference, or NULL. */
 soon_future *soon__future_new(void);
 static inline void soon__future_init(soon_future *f)
@@ -344,7 +361,7 @@ const void *soon__future_value_outside(const soon_future *f, size_t *len);
 
 static inline const void *soon__future_arg(const soon_future *f, size_t *len)
 {
-    if (f->arg_len >= SOON__LENT)
+    if (soon__unlikely(f->arg_len >= SOON__LENT))
         return soon__future_arg_outside(f, len);
     *len = f->arg_len;
     return *len ? f->payload : NULL;
@@ -352,7 +369,7 @@ static inline const void *soon__future_arg(const soon_future *f, size_t *len)
 
 static inline const void *soon__future_value(const soon_future *f, size_t *len)
 {
-    if (f->value_len >= SOON__LENT)
+    if (soon__unlikely(f->value_len >= SOON__LENT))
         return soon__future_value_outside(f, len);
     *len = f->value_len;
     return soon__value_at(f, *len);

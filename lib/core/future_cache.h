@@ -41,21 +41,22 @@ static inline soon_future *soon__future_at_hand(void)
 /* Memory for a future, not initialised, or NULL. */
 static inline soon_future *soon__future_alloc(void)
 {
-    const struct soon__future_cache *cache = &soon__self.futures;
-
-    if (!soon__future_is_at_hand())
+    if (soon__unlikely(!soon__future_is_at_hand()))
         return soon__future_alloc_slowly();
-    if (cache->next - cache->first > SOON__AHEAD)
-        soon__future_fetch(cache->next[-1 - SOON__AHEAD]);
     return soon__inject(SOON__INJECT_ALLOC) ? NULL : soon__future_at_hand();
 }
 
-/* What the calling thread gets memory from a little later; or NULL. */
+/* The memory that the calling thread gets a little later than the future that it gets
+ * next, fetched; or NULL. */
 static inline const soon_future *soon__future_ahead(void)
 {
     const struct soon__future_cache *cache = &soon__self.futures;
 
-    return cache->next - cache->first >= SOON__AHEAD ? cache->next[-SOON__AHEAD] : NULL;
+    if (soon__unlikely(cache->next - cache->first <= SOON__AHEAD))
+        return NULL;
+    const soon_future *ahead = cache->next[-1 - SOON__AHEAD];
+    soon__future_fetch(ahead);
+    return ahead;
 }
 
 /* Who takes the result of f takes that of the next one soon, most likely, and those that
@@ -72,7 +73,7 @@ static inline void soon__future_free(soon_future *f)
 {
     struct soon__future_cache *cache = &soon__self.futures;
 
-    if (cache->next == cache->end) /* or there is none */
+    if (soon__unlikely(cache->next == cache->end)) /* or there is none */
         soon__future_free_slowly(f);
     else
         *cache->next++ = f;

@@ -30,13 +30,6 @@ __attribute__((noinline, cold)) void soon__run_stolen(soon_future *f)
     soon__settle_call(f, soon__call_run(&call, f, f->executor));
 }
 
-__attribute__((noinline, cold)) int soon__stolen_result(soon_future *f, soon_ns timeout,
-                                                        void *value, size_t len)
-{
-    soon__run_stolen(f);
-    return soon__wait_result(f, timeout, value, len);
-}
-
 /* It has failed, or has a large result, or a message; or it has forked, and this is
  * the child; or it has left its pool. */
 static __attribute__((noinline, cold)) void settle_slowly(soon_future *f, soon_call *call, int code)
@@ -51,24 +44,25 @@ static inline void settle_plain(soon_future *f, size_t result)
 {
     f->value_len = (uint8_t)result;
     soon__bump_joined(soon__self.tally, result);
-    if (soon__finish_queued(f))
+    if (soon__unlikely(soon__finish_queued(f)))
         soon__run_callbacks();
 }
 
 /* False: its result is not just bytes in f, or not there. */
-static inline __attribute__((always_inline)) bool run_child(soon_future *f, soon_call *call)
+static inline __attribute__((always_inline)) bool run_child(const struct soon__deque *own,
+                                                            soon_future *f, soon_call *call)
 {
     size_t len = f->arg_len;
 
-    if (soon__self.forks->n_dead)
+    if (soon__unlikely(own->n_dead))
         soon__clear_deque();
     soon__bump(soon__self.tally, SOON__N_HELPED, 1);
-    soon__call_init(call, f, f->executor);
+    soon__call_init(call, f, own->executor);
     soon__self.call = call; /* soon__self.forks is as for the outer task */
     int code = f->fn(call, len ? f->payload : NULL, len);
     soon__self.call = call->outer;
     unsigned unusual = (unsigned)code | call->odd;
-    if (unusual) {
+    if (soon__unlikely(unusual)) {
         settle_slowly(f, call, code);
         return false;
     }
@@ -80,25 +74,32 @@ __attribute__((noinline)) void soon__run_child(soon_future *f)
 {
     soon_call call;
 
-    run_child(f, &call);
+    run_child(soon__self.forks, f, &call);
 }
 
 static inline void copy_value(const soon_future *f, void *value, size_t len)
 {
-    if (soon__is_word(len)) /* as most are: their place does not depend on it */
+    if (soon__likely(soon__is_word(len))) /* as most are: their place does not depend on it */
         soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len);
     else
         soon__copy_small(value, soon__value_at(f, len), len);
 }
 
-__attribute__((noinline)) int soon__child_result(soon_future *f, soon_ns timeout, void *value,
-                                                 size_t len)
+/* In the child of a fork, and when another was faster, the library knows better. */
+__attribute__((noinline)) SOON__NO_CANARY int
+soon__join_result(struct soon__deque *own, soon_future *f, void *value, size_t len, soon_ns timeout)
 {
     soon_call call;
 
-    if (!run_child(f, &call))
+    enum soon__taken taken = soon__take_child(own, f);
+    if (soon__unlikely(taken != SOON__TAKEN)) {
+        if (taken == SOON__STOLEN)
+            soon__run_stolen(f);
         return soon__wait_result(f, timeout, value, len);
-    if (len != call.len)
+    }
+    if (soon__unlikely(!run_child(own, f, &call)))
+        return soon__wait_result(f, timeout, value, len);
+    if (soon__unlikely(len != call.len))
         return -EMSGSIZE;
     copy_value(f, value, len);
     return 0;

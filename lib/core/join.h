@@ -19,19 +19,20 @@ enum soon__taken {
  * STOLEN: the entry and its reference went to a thief in this moment, who will find
  * that it was too late.
  *
- * soon__self.forks says that the thread is a worker of f's executor, and in one of
- * its tasks. Callbacks that are due come first. */
-static inline __attribute__((always_inline)) enum soon__taken soon__take_child(soon_future *f)
+ * own is soon__self.forks, which says that the thread is a worker of the deque's executor,
+ * and in one of its tasks. Callbacks that are due come first. */
+static inline __attribute__((always_inline)) enum soon__taken
+soon__take_child(struct soon__deque *own, soon_future *f)
 {
-    struct soon__deque *own = soon__self.forks;
     int64_t at;
 
-    if (!own || !soon__deque_youngest(own, f, &at) || f->executor != own->executor || f->flags ||
-        soon__self.calling_back || soon__stack_pointer() <= own->stack_low)
+    if (soon__unlikely(!soon__deque_youngest(own, f, &at) || f->executor != own->executor ||
+                       f->flags || soon__self.calling_back ||
+                       soon__stack_pointer() <= own->stack_low))
         return SOON__NOT_TAKEN;
     soon__deque_begin_take(own, at);
     bool claimed = soon__begin_call(f);
-    if (soon__deque_end_take(own, at, claimed))
+    if (soon__likely(soon__deque_end_take(own, at, claimed)))
         return SOON__TAKEN;
     return claimed ? SOON__STOLEN : SOON__NOT_TAKEN;
 }
@@ -40,9 +41,8 @@ static inline __attribute__((always_inline)) enum soon__taken soon__take_child(s
 void soon__run_child(soon_future *f);
 void soon__run_stolen(soon_future *f);
 
-/* The same, and its result, as soon_future_result() gives it. In the child of a fork the
- * timeout does not matter: it says so at once. */
-int soon__child_result(soon_future *f, soon_ns timeout, void *value, size_t len);
-int soon__stolen_result(soon_future *f, soon_ns timeout, void *value, size_t len);
+/* soon_future_result() with a timeout that is not 0. */
+int soon__join_result(struct soon__deque *own, soon_future *f, void *value, size_t len,
+                      soon_ns timeout);
 
 #endif

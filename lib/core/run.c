@@ -9,6 +9,17 @@
 #include <errno.h>
 #include <stdio.h>
 
+bool soon_future_claim(soon_future *f)
+{
+    return soon__claim_queued(f);
+}
+
+bool soon__claim_next(soon_future *f, bool *plain)
+{
+    *plain = soon__is_plain_here(f);
+    return *plain ? soon__claim_plain(f) : soon__claim_queued(f);
+}
+
 static int call_with(soon_call *call, soon_fn *fn, const void *arg, size_t len)
 {
     return call->future->flags & SOON__BATCH ? soon__batch_run(call, fn, arg, len)
@@ -89,12 +100,6 @@ void soon_future_run_claimed(soon_future *f)
         soon__settle_call(f, code);
 }
 
-static __attribute__((noinline)) void run_any_and_drop(soon_future *f)
-{
-    soon_future_run_claimed(f);
-    soon_future_unref(f);
-}
-
 static __attribute__((noinline)) void settle_and_drop(soon_future *f, soon_call *call, int code)
 {
     soon__call_deliver(call, code);
@@ -102,20 +107,28 @@ static __attribute__((noinline)) void settle_and_drop(soon_future *f, soon_call 
     soon_future_unref(f);
 }
 
-/* Most have nothing but their function and a small argument, and are run by a worker of
- * their executor that has a deque. Then these are the steps of soon__settle(), in its
- * order; but of a task that nobody else will ever see again none has to be taken. */
-void soon__run_and_drop(soon_future *f)
+/* soon__call_function() for such a task in such a thread. */
+static inline __attribute__((always_inline)) int call_plain(soon_call *call, soon_future *f)
+{
+    size_t len = f->arg_len;
+
+    soon__call_init(call, f, f->executor);
+    soon__self.call = call;
+    soon__self.forks = soon__self.fork_deque;
+    int code = f->fn(call, len ? f->payload : NULL, len);
+    soon__call_end(call);
+    return code;
+}
+
+/* The steps of soon__settle(), in its order; but of a task that nobody else will ever see
+ * again none has to be taken. */
+SOON__NO_CANARY void soon__run_plain(soon_future *f)
 {
     soon_call call;
 
-    if (f->flags || !f->executor || !soon__own_tally(f->executor) || !soon__self.deque) {
-        run_any_and_drop(f);
-        return;
-    }
-    int code = soon__call_function(&call, f, f->executor);
+    int code = call_plain(&call, f);
     struct soon__tally *mine = soon__self.tally; /* none in a child that the task forked */
-    if ((unsigned)code | call.odd || !mine) {
+    if (soon__unlikely((unsigned)code | call.odd || !mine)) {
         settle_and_drop(f, &call, code);
         return;
     }
@@ -126,13 +139,8 @@ void soon__run_and_drop(soon_future *f)
     else
         soon__finish_queued(f);
     soon__release_own(mine);
-    if (soon__self.due)
+    if (soon__unlikely(soon__self.due))
         soon__run_callbacks();
-}
-
-bool soon_future_claim(soon_future *f)
-{
-    return soon__claim_queued(f);
 }
 
 bool soon_future_run(soon_future *f)

@@ -13,11 +13,9 @@
 #include "core/call.h"
 #include "core/callback.h"
 #include "core/chain.h"
-#include "core/deque.h"
 #include "core/error.h"
 #include "core/executor.h"
 #include "core/fork.h"
-#include "core/future_cache.h"
 #include "core/last_error.h"
 #include "core/mem.h"
 #include "core/timer.h"
@@ -232,36 +230,6 @@ static inline void count_submitted(soon_executor *ex, size_t n)
         atomic_fetch_add(&ex->core->tallies.base.figure[SOON__N_SUBMITTED], n);
 }
 
-/* The same for a plain task, and counts its argument in the same step. */
-static inline void count_plain(soon_executor *ex, size_t arg_len)
-{
-    if (soon__in_task_of(ex))
-        soon__bump_plain(soon__self.tally, arg_len);
-    else
-        atomic_fetch_add(&ex->core->tallies.base.plain[arg_len], 1);
-}
-
-/* Once n are counted: from here on a drain waits for them, and they hold ex: see
- * executor.h. Until submit returns the caller's reference holds it too. */
-static inline int enter(soon_executor *ex, size_t n)
-{
-    if (atomic_load(&ex->core->closed)) {
-        soon__unsubmit(ex, n);
-        return soon__closed_error(ex->core);
-    }
-    if (soon__tasks_hold(ex))
-        soon__executor_hold_many(ex, n);
-    return 0;
-}
-
-static void leave(soon_executor *ex, size_t n)
-{
-    soon__unsubmit(ex, n);
-    if (soon__tasks_hold(ex))
-        while (n--)
-            soon_executor_release(ex);
-}
-
 /* Cuts the chain after its first n futures; returns the rest, as surplus. */
 static soon_future *split(struct soon__chain *chain, size_t n)
 {
@@ -298,14 +266,6 @@ static void mark_slots(soon_future *f, size_t n)
         f->flags |= SOON__SLOT;
 }
 
-static void count_bytes(soon_executor *ex, uint64_t in, uint64_t held)
-{
-    if (in)
-        soon__count(ex, &ex->core->tallies, SOON__N_BYTES_IN, in);
-    if (held)
-        soon__count(ex, &ex->core->tallies, SOON__N_HELD, held);
-}
-
 int soon__send(soon_executor *ex, struct soon__chain *chain, unsigned flags, soon_ns deadline)
 {
     struct soon_executor_core *core = ex->core;
@@ -318,20 +278,20 @@ int soon__send(soon_executor *ex, struct soon__chain *chain, unsigned flags, soo
         return error;
     bool slots = core->max_pending && !(flags & SOON__FORCE);
     count_submitted(ex, chain->n);
-    error = enter(ex, chain->n);
+    error = soon__enter(ex, chain->n);
     if (!error) {
         soon_future *surplus = queued < chain->n ? split(chain, queued) : NULL;
         if (slots)
             mark_slots(chain->head, queued);
         /* Before ops->submit, after which the tasks may be done any time. */
-        count_bytes(ex, chain->bytes_in, chain->held);
+        soon__count_bytes(ex, chain->bytes_in, chain->held);
         error = chain->head ? ex->ops->submit(ex, chain->head, queued) : 0;
         if (!error) {
             run_surplus(core, surplus);
             return 0;
         }
-        count_bytes(ex, 0 - chain->bytes_in, 0 - chain->held);
-        leave(ex, chain->n);
+        soon__count_bytes(ex, 0 - chain->bytes_in, 0 - chain->held);
+        soon__leave(ex, chain->n);
         soon__chain_drop(surplus);
     }
     if (slots)
@@ -389,106 +349,4 @@ int soon__submit_prepared(soon_executor *ex, soon_future *f)
 int soon_submit_task(soon_executor *ex, const soon_task *task, soon_future **out)
 {
     return soon__submit(ex, task, 0, SOON__NEVER, out);
-}
-
-/* What count_plain() has counted did not come in. */
-static __attribute__((cold)) void uncount_bytes(soon_executor *ex, size_t arg_len)
-{
-    count_bytes(ex, 0 - (uint64_t)arg_len, 0);
-}
-
-/* The short way for what most tasks are: a small argument and nothing else, for
- * an executor without a bound that can run any function. The same steps, of
- * which most have nothing to do. */
-static int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
-                        soon_future **out)
-{
-    soon_future *f = soon__future_alloc();
-
-    if (!f)
-        return -ENOMEM;
-    soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
-    f->ahead = soon__future_ahead();
-    count_plain(ex, arg_len);
-    int error = enter(ex, 1);
-    if (!error) {
-        error = ex->ops->submit(ex, f, 1);
-        if (!error) {
-            if (out)
-                *out = f;
-            return 0;
-        }
-        leave(ex, 1);
-    }
-    uncount_bytes(ex, arg_len);
-    soon__future_drop(f, out ? 2 : 1);
-    return soon__explain(ex, error);
-}
-
-/* Apart, so that what comes before needs no room for a task. */
-static __attribute__((noinline)) int submit_as_task(soon_executor *ex, soon_fn *fn, const void *arg,
-                                                    size_t arg_len, soon_future **out)
-{
-    return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
-}
-
-static __attribute__((noinline)) int
-submit_otherwise(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
-{
-    if (ex && ex->core->plain && fn && arg_len <= SOON__PAYLOAD && (arg || !arg_len) &&
-        !soon_executor_inherited(ex))
-        return submit_plain(ex, fn, arg, arg_len, out);
-    return submit_as_task(ex, fn, arg, arg_len, out);
-}
-
-/* The deque does not take what fork_off() has made. */
-static __attribute__((noinline, cold)) int fork_elsewhere(soon_executor *ex, soon_future *f,
-                                                          soon_future **out)
-{
-    size_t arg_len = f->arg_len;
-
-    int error = ex->ops->submit(ex, f, 1);
-    if (error) {
-        uncount_bytes(ex, arg_len);
-        leave(ex, 1);
-        soon__future_drop(f, 2);
-        return soon__explain(ex, error);
-    }
-    *out = f;
-    return 0;
-}
-
-static __attribute__((noinline)) int attend(struct soon__deque *own)
-{
-    soon__deque_attend(own);
-    return 0;
-}
-
-/* The shortest: in a task of the same executor, which drains, and into the deque of
- * the thread, own. It counts in its own shard, see count_submitted(), and nothing is
- * held. */
-static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *fn, const void *arg,
-                           size_t arg_len, soon_future **out)
-{
-    soon_future *f = soon__future_at_hand();
-
-    soon__init_plain(f, ex, fn, arg, arg_len, 0, 2);
-    soon__bump_plain(soon__self.tally, arg_len);
-    if (!soon__deque_offer(own, f))
-        return fork_elsewhere(ex, f, out);
-    *out = f;
-    return soon__deque_is_wanted(own) ? attend(own) : 0;
-}
-
-int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
-{
-    struct soon__deque *own = soon__self.forks;
-
-    if (!arg && arg_len)
-        return submit_otherwise(ex, fn, arg, arg_len, out); /* which says what is wrong */
-    if (own && own->executor == ex && fn && out && !atomic_load(&ex->core->closed) &&
-        arg_len <= SOON__PAYLOAD && soon__future_is_at_hand())
-        return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM
-                                                : fork_off(own, ex, fn, arg, arg_len, out);
-    return submit_otherwise(ex, fn, arg, arg_len, out);
 }

@@ -37,12 +37,10 @@ static bool is_plain(const soon_executor *ex, const soon_task *task)
 static int add_plain(struct soon__chain *chain, soon_executor *ex, const soon_task *task,
                      uint32_t refs)
 {
-    soon_future *f = soon__future_alloc();
+    soon_future *f = soon__make_plain(ex, task->fn, task->arg, task->arg_len, refs);
 
     if (!f)
         return -ENOMEM;
-    soon__init_plain(f, ex, task->fn, task->arg, task->arg_len, ex->core->future_flags, refs);
-    f->ahead = soon__future_ahead();
     chain->bytes_in += task->arg_len;
     soon__chain_link(chain, f);
     return 0;

@@ -31,6 +31,7 @@ void soon__deque_adopt(struct soon__deque *d)
     uintptr_t low = soon__find_stack();
 
     d->executor = soon__self.worker_of;
+    d->fresh = soon__fresh(d->executor->core->birthplace, 2);
     d->stack_low = low == UINTPTR_MAX ? 0 : low + SOON__STACK_RESERVE;
     soon__self.deque = d;
     soon__self.fork_deque = soon__self.tally && d->executor->core->forks ? d : NULL;

@@ -31,13 +31,13 @@ static inline bool soon__begin_call(soon_future *f)
     uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
 
     do {
-        if (!soon__pending(state))
+        if (soon__unlikely(!soon__pending(state)))
             return false;
         /* acquire: pairs with the release by which the future was handed
          * over, when the claimer found it by another way than the queue. */
-    } while (!atomic_compare_exchange_weak_explicit(&f->state, &state,
-                                                    state | SOON_RUNNING | SOON__CALL,
-                                                    memory_order_acq_rel, memory_order_relaxed));
+    } while (soon__unlikely(
+        !atomic_compare_exchange_weak_explicit(&f->state, &state, state | SOON_RUNNING | SOON__CALL,
+                                               memory_order_acq_rel, memory_order_relaxed)));
     return true;
 }
 
@@ -63,20 +63,51 @@ static inline bool soon__is_alone(const soon_future *f)
     return atomic_load_explicit(&f->refs, memory_order_acquire) == 1;
 }
 
-/* soon__claim_call() for such a one, of a task that has nothing but its function
- * and its argument. */
+/* soon__begin_call() for who took f out of a queue. */
+static inline bool soon__begin_queued(soon_future *f)
+{
+    if (!soon__is_alone(f))
+        return soon__begin_call(f);
+    /* relaxed, both: see soon__is_alone(). */
+    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
+    if (soon__unlikely(!soon__pending(state)))
+        return false;
+    atomic_store_explicit(&f->state, state | SOON_RUNNING | SOON__CALL, memory_order_relaxed);
+    return true;
+}
+
+/* soon__claim_call() for such a one. */
 static inline bool soon__claim_queued(soon_future *f)
 {
     soon_executor *ex = f->executor;
 
-    if (!ex || !ex->core->drains || (f->flags & ~SOON__LARGE) || !soon__is_alone(f))
+    if (!ex || !ex->core->drains || (f->flags & ~SOON__LARGE) ||
+        /* relaxed: for the birthplace only. */
+        soon__inherited(atomic_load_explicit(&f->state, memory_order_relaxed)))
         return soon__claim_call(f);
-    /* relaxed, both: see soon__is_alone(). */
-    uint32_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
-    if (!soon__pending(state) || soon__inherited(state))
-        return soon__claim_call(f);
-    atomic_store_explicit(&f->state, state | SOON_RUNNING | SOON__CALL, memory_order_relaxed);
+    if (!soon__begin_queued(f))
+        return false;
     soon__count(ex, &ex->core->tallies, SOON__N_STARTED, 1);
+    return true;
+}
+
+/* Is it nothing but a function and a small argument, and is the calling thread a worker of
+ * its executor that has a deque, and a shard to count in? Of such tasks and such threads
+ * much is known: the executor lives in this process, drains, and has no bound. */
+static inline bool soon__is_plain_here(const soon_future *f)
+{
+    const struct soon__deque *own = soon__self.fork_deque;
+
+    return soon__likely(own) && soon__likely(f->executor == own->executor) &&
+           soon__likely(!f->flags);
+}
+
+/* soon__claim_queued() for such a one. */
+static inline bool soon__claim_plain(soon_future *f)
+{
+    if (soon__unlikely(!soon__begin_queued(f)))
+        return false;
+    soon__bump(soon__self.tally, SOON__N_STARTED, 1);
     return true;
 }
 
@@ -142,9 +173,9 @@ static inline bool soon__finish_queued(soon_future *f)
     /* Who waits or has a callback has set a bit, and so has who wants it to stop. If
      * anybody does now, or takes or drops a reference, the swap fails.
      * acq_rel: as in soon__swap_to_done(), and as in soon__future_drop(). */
-    if ((uint16_t)both == (SOON_RUNNING | SOON__CALL) && both >> 32 > 1 &&
-        atomic_compare_exchange_strong_explicit(&f->state_and_refs, &both, both - step,
-                                                memory_order_acq_rel, memory_order_relaxed))
+    if (soon__likely((uint16_t)both == (SOON_RUNNING | SOON__CALL) && both >> 32 > 1) &&
+        soon__likely(atomic_compare_exchange_strong_explicit(
+            &f->state_and_refs, &both, both - step, memory_order_acq_rel, memory_order_relaxed)))
         return false;
 #endif
     return soon__finish_heeded(f);

@@ -103,7 +103,8 @@ static __attribute__((noinline)) int wait_for_pending(soon_future *f, soon_ns ti
 /* Runs f if it is the youngest child of the calling task. */
 static inline void join(soon_future *f)
 {
-    enum soon__taken taken = soon__take_child(f);
+    struct soon__deque *own = soon__self.forks;
+    enum soon__taken taken = own ? soon__take_child(own, f) : SOON__NOT_TAKEN;
 
     if (taken == SOON__TAKEN)
         soon__run_child(f);
@@ -143,14 +144,10 @@ int soon_future_value(soon_future *f, soon_ns timeout, const void **value, size_
     return 0;
 }
 
-static inline int copy_result(const soon_future *f, void *value, size_t len)
+static __attribute__((noinline)) int copy_any(const soon_future *f, void *value, size_t len)
 {
     size_t n;
 
-    soon__fetch_ahead(f);
-    int error = soon__code_of(f);
-    if (error)
-        return error;
     const void *v = soon__future_value(f, &n);
     if (n != len)
         return -EMSGSIZE;
@@ -158,28 +155,41 @@ static inline int copy_result(const soon_future *f, void *value, size_t len)
     return 0;
 }
 
+/* f is done. */
 int soon__copy_result(const soon_future *f, void *value, size_t len)
 {
-    return copy_result(f, value, len);
+    soon__fetch_ahead(f);
+    int error = soon__code_of(f);
+    if (soon__unlikely(error))
+        return error;
+    if (soon__unlikely(f->value_len != len || !soon__is_word(len)))
+        return copy_any(f, value, len);
+    soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len);
+    return 0;
 }
 
-__attribute__((noinline)) int soon__wait_result(soon_future *f, soon_ns timeout, void *value,
-                                                size_t len)
+static __attribute__((noinline)) int wait_and_copy(soon_future *f, soon_ns timeout, void *value,
+                                                   size_t len)
 {
-    int error = soon__state(f) & SOON__DONE ? 0 : wait_for_pending(f, timeout);
+    int error = wait_for_pending(f, timeout);
 
-    return error ? error : copy_result(f, value, len);
+    return error ? error : soon__copy_result(f, value, len);
+}
+
+int soon__wait_result(soon_future *f, soon_ns timeout, void *value, size_t len)
+{
+    if (soon__unlikely(!(soon__state(f) & SOON__DONE)))
+        return wait_and_copy(f, timeout, value, len);
+    return soon__copy_result(f, value, len);
 }
 
 int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
-    if (!f || (!value && len))
+    if (soon__unlikely(!f) || soon__unlikely(!value && len))
         return -EINVAL;
-    enum soon__taken taken = timeout ? soon__take_child(f) : SOON__NOT_TAKEN;
-    if (taken == SOON__TAKEN)
-        return soon__child_result(f, timeout, value, len);
-    if (taken == SOON__STOLEN)
-        return soon__stolen_result(f, timeout, value, len);
+    struct soon__deque *own = soon__self.forks;
+    if (own && soon__likely(timeout))
+        return soon__join_result(own, f, value, len, timeout);
     return soon__wait_result(f, timeout, value, len);
 }
 

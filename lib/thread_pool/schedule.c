@@ -186,7 +186,7 @@ static bool is_own(const struct worker *self, const struct pool *pool)
 static __attribute__((noinline)) int schedule_past(struct worker *self, soon_future *chain,
                                                    size_t n)
 {
-    self->deque.overflowed = true;
+    soon__deque_overflow(&self->deque);
     return schedule_queue(self->pool, chain, n);
 }
 

@@ -55,14 +55,18 @@ static bool work(struct worker *self)
 
     if (!f)
         return !leave;
-    bool claimed = soon_future_claim(f); /* else done, or run elsewhere: a stale entry */
+    bool plain;
+    bool claimed = soon__claim_next(f, &plain); /* else done, or run elsewhere: a stale entry */
     /* release: pairs with the acquire in await_claims(). */
     atomic_store_explicit(&self->deque.taking, false, memory_order_release);
     soon__set_busy(has_more(self));
-    if (claimed)
-        soon__run_and_drop(f);
-    else
+    if (soon__likely(plain && claimed)) {
+        soon__run_plain(f);
+    } else {
+        if (claimed)
+            soon_future_run_claimed(f);
         soon_future_unref(f);
+    }
     soon__set_busy(false);
     end_if_forked(self->pool);
     return true;

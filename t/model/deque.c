@@ -47,6 +47,7 @@ static void before(void)
     MODEL_BIND(n_swift, "n_swift");
     deque.n_swift = &n_swift;
     deque.swift = false;
+    deque.limit = 0;
     deque.n_dead = deque.n_pushed = 0;
     memset(deque.dead, 0, sizeof deque.dead);
 }

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * soon_submit(), by the shortest way that the task and the thread allow:
+ *
+ *     a task of the executor forks --> the worker's own deque    fork_off()
+ *     anybody brings a plain task  --> the backend               submit_plain()
+ *     everything else              --> soon_submit_task()        submit.c
+ *
+ * Plain is what has nothing but a small argument, for an executor without a bound that can
+ * run any function. These are the steps of submit.c, in its order; most have nothing to do.
+ */
+#include "core/call.h"
+#include "core/deque.h"
+#include "core/last_error.h"
+#include "core/submit.h"
+#include "os/inject.h"
+
+#include <errno.h>
+
+/* As count_submitted(), and counts its argument in the same step. */
+static inline void count_plain(soon_executor *ex, size_t arg_len)
+{
+    if (soon__in_task_of(ex))
+        soon__bump_plain(soon__self.tally, arg_len);
+    else
+        atomic_fetch_add(&ex->core->tallies.base.plain[arg_len], 1);
+}
+
+/* f, of which nobody knows yet, does not come in. */
+static __attribute__((noinline, cold)) int refuse_plain(soon_executor *ex, soon_future *f,
+                                                        int error)
+{
+    soon__count_bytes(ex, 0 - (uint64_t)f->arg_len, 0); /* as count_plain() has counted them */
+    soon__future_drop(f, atomic_load(&f->refs));
+    return soon__explain(ex, error);
+}
+
+static inline int send_plain(soon_executor *ex, soon_future *f, size_t arg_len, soon_future **out)
+{
+    count_plain(ex, arg_len);
+    int error = soon__enter(ex, 1);
+    if (soon__unlikely(error))
+        return refuse_plain(ex, f, error);
+    error = ex->ops->submit(ex, f, 1);
+    if (soon__unlikely(error)) {
+        soon__leave(ex, 1);
+        return refuse_plain(ex, f, error);
+    }
+    if (out)
+        *out = f;
+    return 0;
+}
+
+/* In memory that is at hand. */
+static __attribute__((noinline)) int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg,
+                                                  size_t arg_len, soon_future **out)
+{
+    const soon_future *ahead = soon__future_ahead();
+
+    if (soon__inject(SOON__INJECT_ALLOC))
+        return -ENOMEM;
+    soon_future *f = soon__future_at_hand();
+    soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
+    f->ahead = ahead;
+    return send_plain(ex, f, arg_len, out);
+}
+
+/* In other memory. */
+static __attribute__((noinline)) int submit_fresh(soon_executor *ex, soon_fn *fn, const void *arg,
+                                                  size_t arg_len, soon_future **out)
+{
+    soon_future *f = soon__make_plain(ex, fn, arg, arg_len, out ? 2 : 1);
+
+    return f ? send_plain(ex, f, arg_len, out) : -ENOMEM;
+}
+
+/* Apart, so that what comes before needs no room for a task. */
+static __attribute__((noinline)) int submit_as_task(soon_executor *ex, soon_fn *fn, const void *arg,
+                                                    size_t arg_len, soon_future **out)
+{
+    return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
+}
+
+/* The deque does not take what fork_off() has made. */
+static __attribute__((noinline, cold)) int fork_elsewhere(soon_executor *ex, soon_future *f,
+                                                          soon_future **out)
+{
+    int error = ex->ops->submit(ex, f, 1);
+
+    if (error) {
+        soon__leave(ex, 1);
+        return refuse_plain(ex, f, error);
+    }
+    *out = f;
+    return 0;
+}
+
+static __attribute__((noinline)) int attend(struct soon__deque *own)
+{
+    soon__deque_attend(own);
+    return 0;
+}
+
+/* The shortest: in a task of the same executor, which drains, and into the deque of
+ * the thread, own. It counts in its own shard, see count_submitted(), and nothing is
+ * held. */
+static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *fn, const void *arg,
+                           size_t arg_len, soon_future **out)
+{
+    soon_future *f = soon__future_at_hand();
+
+    soon__fill_plain(f, ex, fn, arg, arg_len);
+    soon__future_start(f, own->fresh);
+    soon__bump_plain(soon__self.tally, arg_len);
+    if (soon__unlikely(!soon__deque_offer(own, f)))
+        return fork_elsewhere(ex, f, out);
+    *out = f;
+    return soon__unlikely(soon__deque_is_wanted(own)) ? attend(own) : 0;
+}
+
+/* From anywhere else. */
+static __attribute__((noinline)) int
+submit_otherwise(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
+{
+    bool plain = ex && ex->core->plain && !soon_executor_inherited(ex) && fn &&
+                 arg_len <= SOON__PAYLOAD && (arg || !arg_len);
+
+    if (soon__unlikely(!plain))
+        return submit_as_task(ex, fn, arg, arg_len, out); /* which says what is wrong, if so */
+    if (soon__unlikely(!soon__future_is_at_hand()))
+        return submit_fresh(ex, fn, arg, arg_len, out);
+    return submit_plain(ex, fn, arg, arg_len, out);
+}
+
+int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
+{
+    struct soon__deque *own = soon__self.forks;
+
+    if (own && own->executor == ex && soon__likely(fn) && soon__likely(out) &&
+        soon__likely(arg_len <= SOON__PAYLOAD) && (soon__likely(arg) || !arg_len) &&
+        soon__likely(soon__future_is_at_hand()) && soon__likely(!atomic_load(&ex->core->closed)))
+        return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM
+                                                : fork_off(own, ex, fn, arg, arg_len, out);
+    return submit_otherwise(ex, fn, arg, arg_len, out);
+}
