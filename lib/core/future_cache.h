@@ -64,8 +64,7 @@ static inline const soon_future *soon__future_ahead(void)
  * done. What is fetched may be another future by now, or none: it is not looked at. */
 static inline void soon__fetch_ahead(const soon_future *f)
 {
-    if (f->value_len < SOON__LENT)
-        soon__future_fetch_all(f->ahead);
+    soon__future_fetch_all(f->ahead); /* or something else, which does no harm */
 }
 
 /* f's reference count stays 0 for as long as nobody gets the memory. */

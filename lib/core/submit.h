@@ -83,9 +83,9 @@ static inline void soon__init_plain(soon_future *f, soon_executor *ex, soon_fn *
                                     size_t arg_len, uint8_t flags, uint32_t refs)
 {
     soon__fill_plain(f, ex, fn, arg, arg_len);
-    if (flags)
-        f->flags = flags;
-    soon__future_start(f, soon__fresh(ex->core->birthplace, refs));
+    f->flags = flags;
+    atomic_init(&f->state, (uint32_t)soon__fresh(ex->core->birthplace, 0));
+    atomic_init(&f->refs, refs);
 }
 
 /* The same, with its memory; or NULL. Whose result is taken one after the other is in the

@@ -51,34 +51,20 @@ static inline int send_plain(soon_executor *ex, soon_future *f, size_t arg_len, 
     return 0;
 }
 
-/* In memory that is at hand. */
-static __attribute__((noinline)) int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg,
-                                                  size_t arg_len, soon_future **out)
+/* Apart, so that what comes before needs no room for a task. */
+static __attribute__((noinline)) int submit_as_task(soon_executor *ex, soon_fn *fn, const void *arg,
+                                                    size_t arg_len, soon_future **out)
 {
-    const soon_future *ahead = soon__future_ahead();
-
-    if (soon__inject(SOON__INJECT_ALLOC))
-        return -ENOMEM;
-    soon_future *f = soon__future_at_hand();
-    soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
-    f->ahead = ahead;
-    return send_plain(ex, f, arg_len, out);
+    return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
 }
 
-/* In other memory. */
+/* In other memory than what is at hand. */
 static __attribute__((noinline)) int submit_fresh(soon_executor *ex, soon_fn *fn, const void *arg,
                                                   size_t arg_len, soon_future **out)
 {
     soon_future *f = soon__make_plain(ex, fn, arg, arg_len, out ? 2 : 1);
 
     return f ? send_plain(ex, f, arg_len, out) : -ENOMEM;
-}
-
-/* Apart, so that what comes before needs no room for a task. */
-static __attribute__((noinline)) int submit_as_task(soon_executor *ex, soon_fn *fn, const void *arg,
-                                                    size_t arg_len, soon_future **out)
-{
-    return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
 }
 
 /* The deque does not take what fork_off() has made. */
@@ -119,8 +105,8 @@ static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *
 }
 
 /* From anywhere else. */
-static __attribute__((noinline)) int
-submit_otherwise(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
+static __attribute__((noinline)) int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg,
+                                                  size_t arg_len, soon_future **out)
 {
     bool plain = ex && ex->core->plain && !soon_executor_inherited(ex) && fn &&
                  arg_len <= SOON__PAYLOAD && (arg || !arg_len);
@@ -129,7 +115,13 @@ submit_otherwise(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len
         return submit_as_task(ex, fn, arg, arg_len, out); /* which says what is wrong, if so */
     if (soon__unlikely(!soon__future_is_at_hand()))
         return submit_fresh(ex, fn, arg, arg_len, out);
-    return submit_plain(ex, fn, arg, arg_len, out);
+    if (soon__inject(SOON__INJECT_ALLOC))
+        return -ENOMEM;
+    const soon_future *ahead = soon__future_ahead();
+    soon_future *f = soon__future_at_hand();
+    soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
+    f->ahead = ahead;
+    return send_plain(ex, f, arg_len, out);
 }
 
 int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
@@ -141,5 +133,5 @@ int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
         soon__likely(soon__future_is_at_hand()) && soon__likely(!atomic_load(&ex->core->closed)))
         return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM
                                                 : fork_off(own, ex, fn, arg, arg_len, out);
-    return submit_otherwise(ex, fn, arg, arg_len, out);
+    return submit_plain(ex, fn, arg, arg_len, out);
 }

@@ -144,10 +144,15 @@ int soon_future_value(soon_future *f, soon_ns timeout, const void **value, size_
     return 0;
 }
 
-static __attribute__((noinline)) int copy_any(const soon_future *f, void *value, size_t len)
+/* f is done. */
+int soon__copy_result(const soon_future *f, void *value, size_t len)
 {
     size_t n;
 
+    soon__fetch_ahead(f);
+    int error = soon__code_of(f);
+    if (error)
+        return error;
     const void *v = soon__future_value(f, &n);
     if (n != len)
         return -EMSGSIZE;
@@ -155,32 +160,18 @@ static __attribute__((noinline)) int copy_any(const soon_future *f, void *value,
     return 0;
 }
 
-/* f is done. */
-int soon__copy_result(const soon_future *f, void *value, size_t len)
+int soon__wait_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
-    soon__fetch_ahead(f);
-    int error = soon__code_of(f);
-    if (soon__unlikely(error))
-        return error;
-    if (soon__unlikely(f->value_len != len || !soon__is_word(len)))
-        return copy_any(f, value, len);
-    soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len);
-    return 0;
-}
-
-static __attribute__((noinline)) int wait_and_copy(soon_future *f, soon_ns timeout, void *value,
-                                                   size_t len)
-{
-    int error = wait_for_pending(f, timeout);
+    int error = soon__state(f) & SOON__DONE ? 0 : wait_for_pending(f, timeout);
 
     return error ? error : soon__copy_result(f, value, len);
 }
 
-int soon__wait_result(soon_future *f, soon_ns timeout, void *value, size_t len)
+/* Has it a result of a word, and of that length? The shape of most. */
+static inline bool has_word(const soon_future *f, size_t len)
 {
-    if (soon__unlikely(!(soon__state(f) & SOON__DONE)))
-        return wait_and_copy(f, timeout, value, len);
-    return soon__copy_result(f, value, len);
+    return (soon__state(f) & SOON__PHASE) == SOON_FINISHED && !f->code && f->value_len == len &&
+           soon__is_word(len);
 }
 
 int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
@@ -190,7 +181,11 @@ int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
     struct soon__deque *own = soon__self.forks;
     if (own && soon__likely(timeout))
         return soon__join_result(own, f, value, len, timeout);
-    return soon__wait_result(f, timeout, value, len);
+    if (soon__unlikely(!has_word(f, len)))
+        return soon__wait_result(f, timeout, value, len);
+    soon__fetch_ahead(f);
+    soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len);
+    return 0;
 }
 
 int soon_future_error(soon_future *f, soon_ns timeout, soon_error *error)
