@@ -98,6 +98,7 @@ static double completed_cost(const struct bench_peer *peer, void *pool, size_t n
     double took = 0, all, rest;
     size_t done = 0;
 
+    bench_complete(peer, pool, n, &all, &rest);
     for (; took < bench_seconds(); done += n, took += all)
         bench_complete(peer, pool, n, &all, &rest);
     return took / (double)done * 1e9;

@@ -27,16 +27,14 @@
 #include <soon/backend.h>
 #include <soon/wait.h>
 
-/* Entries of new(). Of memory in pieces of this size an allocator keeps what was freed for
- * the next; jemalloc returns what is larger than 8 MiB to the kernel at once, which then
- * takes longer to clear it again than all the rest takes. */
-enum { PIECE = 4096 };
-
+/* Entries of new(). */
 struct piece {
     struct piece *next;
     size_t n;
     struct soon__entry entry[];
 };
+
+enum { PIECE = (SOON__ENTRIES_MAX - sizeof(struct piece)) / sizeof(struct soon__entry) };
 
 struct soon_as_completed {
     soon__lock lock;

@@ -3,6 +3,8 @@
 
 #include "core/mem.h"
 
+#include <string.h>
+
 static void link_entry(struct soon__entry_table *table, struct soon__entry *e)
 {
     struct soon__entry **bucket = soon__entry_bucket(table, e->future);
@@ -11,32 +13,70 @@ static void link_entry(struct soon__entry_table *table, struct soon__entry *e)
     *bucket = e;
 }
 
+/* Buckets in each section of a table of so many. */
+static size_t section_of(size_t buckets)
+{
+    return buckets < SOON__SECTION ? buckets : SOON__SECTION;
+}
+
+static void free_sections(struct soon__entry ***sections, size_t buckets)
+{
+    size_t each = section_of(buckets), n = buckets ? buckets / each : 0;
+
+    for (size_t i = 0; i < n && sections[i]; i++)
+        soon__free(sections[i], each * sizeof *sections[i]);
+    soon__free(sections, n * sizeof *sections);
+}
+
+/* Empty ones. Cleared here: for much memory jemalloc asks the kernel for pages that are
+ * clear, which takes longer, and interrupts what other threads do. */
+static struct soon__entry ***new_sections(size_t buckets)
+{
+    size_t each = section_of(buckets), n = buckets / each;
+    struct soon__entry ***sections = soon__zalloc(n * sizeof *sections);
+
+    for (size_t i = 0; i < n && sections; i++) {
+        sections[i] = soon__alloc(each * sizeof *sections[i]);
+        if (sections[i]) {
+            memset(sections[i], 0, each * sizeof *sections[i]);
+        } else {
+            free_sections(sections, buckets);
+            sections = NULL;
+        }
+    }
+    return sections;
+}
+
+static void link_all(struct soon__entry_table *table, struct soon__entry *e)
+{
+    for (struct soon__entry *next; e; e = next) {
+        next = e->chain;
+        if (!e->out)
+            link_entry(table, e);
+    }
+}
+
 bool soon__entry_table_grow(struct soon__entry_table *table, size_t n)
 {
-    struct soon__entry **old = table->buckets;
-    size_t before = old ? table->mask + 1 : 0, after = 16;
+    const struct soon__entry_table old = *table;
+    size_t before = old.sections ? old.mask + 1 : 0, after = 16;
 
     while (after < n)
         after *= 2;
-    struct soon__entry **buckets = soon__zalloc(after * sizeof *buckets);
-    if (!buckets)
+    struct soon__entry ***sections = new_sections(after);
+    if (!sections)
         return false;
-    table->buckets = buckets;
+    table->sections = sections;
     table->mask = after - 1;
     for (size_t i = 0; i < before; i++)
-        for (struct soon__entry *e = old[i], *next; e; e = next) {
-            next = e->chain;
-            if (!e->out)
-                link_entry(table, e);
-        }
-    soon__free(old, before * sizeof *old);
+        link_all(table, old.sections[i / SOON__SECTION][i % SOON__SECTION]);
+    free_sections(old.sections, before);
     return true;
 }
 
 void soon__entry_table_free(struct soon__entry_table *table)
 {
-    if (table->buckets)
-        soon__free(table->buckets, (table->mask + 1) * sizeof *table->buckets);
+    free_sections(table->sections, table->sections ? table->mask + 1 : 0);
 }
 
 void soon__entry_put(struct soon__entry_table *table, struct soon__entry *e)

@@ -23,11 +23,21 @@ struct soon__entry {
     bool alone;                /* not one of a piece. Sync: const */
 };
 
+/* The most that an iterator asks for in one piece. An allocator keeps what was freed in
+ * such pieces for the next iterator. What was freed in larger ones jemalloc joins with what
+ * lies beside it, and what is then more than 8 MiB it gives back to the kernel, which takes
+ * longer to clear it again than all the rest takes. */
+enum { SOON__ENTRIES_MAX = 12288 };
+
+enum { SOON__SECTION = 1024 }; /* buckets in a piece */
+
+_Static_assert(SOON__SECTION * sizeof(void *) <= SOON__ENTRIES_MAX, "a section is too large");
+
 /* Sync: the iterator's lock. */
 struct soon__entry_table {
-    struct soon__entry **buckets;
-    size_t mask;  /* buckets - 1 */
-    size_t count; /* entries that are not out */
+    struct soon__entry ***sections; /* each of as many, or of all if these are fewer */
+    size_t mask;                    /* buckets - 1 */
+    size_t count;                   /* entries that are not out */
 };
 
 /* Makes room for n entries: false without memory, and then nothing has changed. Before the
@@ -41,7 +51,8 @@ static inline struct soon__entry **soon__entry_bucket(const struct soon__entry_t
 {
     uint64_t hash = ((uint64_t)(uintptr_t)f >> 4) * 0x9E3779B97F4A7C15u;
 
-    return &table->buckets[hash >> 20 & table->mask];
+    size_t i = hash >> 20 & table->mask;
+    return &table->sections[i / SOON__SECTION][i % SOON__SECTION];
 }
 
 /* Is there an entry for f that is not out? */
