@@ -166,11 +166,9 @@ struct soon_future {
 _Static_assert(sizeof(struct soon_future) == 112, "a future has outgrown its size class");
 
 /* To make it, or to run it, soon: all that is read then, with an argument of a word, is in
- * two lines wherever it begins. f may be gone, or NULL. */
+ * two lines wherever it begins. f may be gone. */
 static inline void soon__future_fetch(const soon_future *f)
 {
-    if (!f)
-        return;
     soon__fetch(f);
     soon__fetch(&f->payload[SOON__WORD_ROOM - 1]);
 }
@@ -179,8 +177,7 @@ static inline void soon__future_fetch(const soon_future *f)
 static inline void soon__future_fetch_all(const soon_future *f)
 {
     soon__future_fetch(f);
-    if (f)
-        soon__fetch(&f->payload[SOON__PAYLOAD - 1]);
+    soon__fetch(&f->payload[SOON__PAYLOAD - 1]);
 }
 
 static inline size_t soon__round16(size_t n)

@@ -64,7 +64,8 @@ static inline const soon_future *soon__future_ahead(void)
  * done. What is fetched may be another future by now, or none: it is not looked at. */
 static inline void soon__fetch_ahead(const soon_future *f)
 {
-    soon__future_fetch_all(f->ahead); /* or something else, which does no harm */
+    if (f->ahead)
+        soon__future_fetch_all(f->ahead); /* or something else, which does no harm */
 }
 
 /* f's reference count stays 0 for as long as nobody gets the memory. */

@@ -18,12 +18,13 @@
 #include <errno.h>
 
 /* As count_submitted(), and counts its argument in the same step. */
-static inline void count_plain(soon_executor *ex, size_t arg_len)
+static inline void count_plain(const soon_executor *ex, struct soon_executor_core *core,
+                               size_t arg_len)
 {
-    if (soon__in_task_of(ex))
+    if (soon__unlikely(soon__in_task_of(ex)))
         soon__bump_plain(soon__self.tally, arg_len);
     else
-        atomic_fetch_add(&ex->core->tallies.base.plain[arg_len], 1);
+        atomic_fetch_add(&core->tallies.base.plain[arg_len], 1);
 }
 
 /* f, of which nobody knows yet, does not come in. */
@@ -35,10 +36,15 @@ static __attribute__((noinline, cold)) int refuse_plain(soon_executor *ex, soon_
     return soon__explain(ex, error);
 }
 
-static inline int send_plain(soon_executor *ex, soon_future *f, size_t arg_len, soon_future **out)
+static inline __attribute__((always_inline)) int send_plain(soon_executor *ex, soon_future *f,
+                                                            size_t arg_len, soon_future **out)
 {
-    count_plain(ex, arg_len);
-    int error = soon__enter(ex, 1);
+    struct soon_executor_core *core = ex->core;
+
+    count_plain(ex, core, arg_len);
+    /* soon__enter() has nothing to do where it is open, and drains. */
+    bool as_most = !atomic_load(&core->closed) && core->drains;
+    int error = soon__likely(as_most) ? 0 : soon__enter(ex, 1);
     if (soon__unlikely(error))
         return refuse_plain(ex, f, error);
     error = ex->ops->submit(ex, f, 1);

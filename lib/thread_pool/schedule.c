@@ -225,7 +225,9 @@ static soon_future *take_own(struct worker *self)
         self->deque.overflowed = false;
         return NULL;
     }
-    soon__future_fetch(soon__deque_behind(&self->deque, FETCH));
+    const soon_future *behind = soon__deque_behind(&self->deque, FETCH);
+    if (behind)
+        soon__future_fetch(behind);
     self->turns++;
     self->passed_over = 0;
     return f;
