@@ -3,7 +3,7 @@
  * soon_submit(), by the shortest way that the task and the thread allow:
  *
  *     a task of the executor forks --> the worker's own deque    fork_off()
- *     anybody brings a plain task  --> the backend               submit_plain()
+ *     anybody brings a plain task  --> the backend               submit_plain(), _anyhow()
  *     everything else              --> soon_submit_task()        submit.c
  *
  * Plain is what has nothing but a small argument, for an executor without a bound that can
@@ -36,15 +36,14 @@ static __attribute__((noinline, cold)) int refuse_plain(soon_executor *ex, soon_
     return soon__explain(ex, error);
 }
 
-static inline __attribute__((always_inline)) int send_plain(soon_executor *ex, soon_future *f,
-                                                            size_t arg_len, soon_future **out)
+/* drains: it does. Then soon__enter() has nothing to do while it is open. */
+static inline __attribute__((always_inline)) int
+send_plain(soon_executor *ex, soon_future *f, size_t arg_len, soon_future **out, bool drains)
 {
     struct soon_executor_core *core = ex->core;
 
     count_plain(ex, core, arg_len);
-    /* soon__enter() has nothing to do where it is open, and drains. */
-    bool as_most = !atomic_load(&core->closed) && core->drains;
-    int error = soon__likely(as_most) ? 0 : soon__enter(ex, 1);
+    int error = drains && soon__likely(!atomic_load(&core->closed)) ? 0 : soon__enter(ex, 1);
     if (soon__unlikely(error))
         return refuse_plain(ex, f, error);
     error = ex->ops->submit(ex, f, 1);
@@ -64,13 +63,38 @@ static __attribute__((noinline)) int submit_as_task(soon_executor *ex, soon_fn *
     return soon_submit_task(ex, &(soon_task){.fn = fn, .arg = arg, .arg_len = arg_len}, out);
 }
 
-/* In other memory than what is at hand. */
-static __attribute__((noinline)) int submit_fresh(soon_executor *ex, soon_fn *fn, const void *arg,
+/* To any executor, in any memory. */
+static __attribute__((noinline)) int submit_anyhow(soon_executor *ex, soon_fn *fn, const void *arg,
+                                                   size_t arg_len, soon_future **out)
+{
+    bool plain = ex && ex->core->plain && !soon_executor_inherited(ex) && fn &&
+                 arg_len <= SOON__PAYLOAD && (arg || !arg_len);
+
+    if (!plain)
+        return submit_as_task(ex, fn, arg, arg_len, out); /* which says what is wrong, if so */
+    soon_future *f = soon__make_plain(ex, fn, arg, arg_len, out ? 2 : 1);
+    return f ? send_plain(ex, f, arg_len, out, false) : -ENOMEM;
+}
+
+/* To one like most: it drains, and its futures have no flags; in memory that is at hand. */
+static __attribute__((noinline)) int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg,
                                                   size_t arg_len, soon_future **out)
 {
-    soon_future *f = soon__make_plain(ex, fn, arg, arg_len, out ? 2 : 1);
-
-    return f ? send_plain(ex, f, arg_len, out) : -ENOMEM;
+    if (soon__unlikely(!ex) || soon__unlikely(!ex->core->forks) || soon__unlikely(!fn) ||
+        soon__unlikely(arg_len > SOON__PAYLOAD) || soon__unlikely(!arg && arg_len) ||
+        soon__unlikely(!soon__future_is_at_hand()))
+        return submit_anyhow(ex, fn, arg, arg_len, out);
+    uint32_t birthplace = ex->core->birthplace;
+    if (soon__unlikely(birthplace != soon__generation()))
+        return submit_anyhow(ex, fn, arg, arg_len, out);
+    if (soon__inject(SOON__INJECT_ALLOC))
+        return -ENOMEM;
+    const soon_future *ahead = soon__future_ahead();
+    soon_future *f = soon__future_at_hand();
+    soon__fill_plain(f, ex, fn, arg, arg_len);
+    soon__future_start(f, soon__fresh(birthplace, out ? 2 : 1));
+    f->ahead = ahead;
+    return send_plain(ex, f, arg_len, out, true);
 }
 
 /* The deque does not take what fork_off() has made. */
@@ -108,26 +132,6 @@ static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *
         return fork_elsewhere(ex, f, out);
     *out = f;
     return soon__unlikely(soon__deque_is_wanted(own)) ? attend(own) : 0;
-}
-
-/* From anywhere else. */
-static __attribute__((noinline)) int submit_plain(soon_executor *ex, soon_fn *fn, const void *arg,
-                                                  size_t arg_len, soon_future **out)
-{
-    bool plain = ex && ex->core->plain && !soon_executor_inherited(ex) && fn &&
-                 arg_len <= SOON__PAYLOAD && (arg || !arg_len);
-
-    if (soon__unlikely(!plain))
-        return submit_as_task(ex, fn, arg, arg_len, out); /* which says what is wrong, if so */
-    if (soon__unlikely(!soon__future_is_at_hand()))
-        return submit_fresh(ex, fn, arg, arg_len, out);
-    if (soon__inject(SOON__INJECT_ALLOC))
-        return -ENOMEM;
-    const soon_future *ahead = soon__future_ahead();
-    soon_future *f = soon__future_at_hand();
-    soon__init_plain(f, ex, fn, arg, arg_len, ex->core->future_flags, out ? 2 : 1);
-    f->ahead = ahead;
-    return send_plain(ex, f, arg_len, out);
 }
 
 int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)

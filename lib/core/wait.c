@@ -179,7 +179,7 @@ int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
     if (soon__unlikely(!f) || soon__unlikely(!value && len))
         return -EINVAL;
     struct soon__deque *own = soon__self.forks;
-    if (own && soon__likely(timeout))
+    if (own && timeout)
         return soon__join_result(own, f, value, len, timeout);
     if (soon__unlikely(!has_word(f, len)))
         return soon__wait_result(f, timeout, value, len);

@@ -51,7 +51,7 @@ static inline size_t soon__inbox_slot(int64_t i)
 /* What that slot holds while it is empty for i. */
 static inline uintptr_t soon__inbox_vacancy(int64_t i)
 {
-    return (uintptr_t)((uint64_t)i / SOON__INBOX_SIZE) << 1 | 1;
+    return (uintptr_t)i << 1 | 1;
 }
 
 static inline void soon__inbox_init(struct soon__inbox *inbox)
