@@ -19,8 +19,11 @@ static int desk_submit(soon_executor *base, soon_future *chain, size_t n)
     for (soon_future *f = chain; f; f = soon_future_next(f))
         length++;
     REQUIRE(length == n && n > 0);
-    if (error)
+    if (error) {
+        if (atomic_load(&d->keeps))
+            atomic_store(&d->kept, soon_future_ref(chain));
         return error;
+    }
     pthread_mutex_lock(&d->lock);
     if (d->closed)
         error = -ESHUTDOWN;

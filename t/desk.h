@@ -17,6 +17,8 @@ struct desk {
     struct soon_task_queue queue;        /* Sync: lock */
     bool closed;                         /* Sync: lock */
     atomic_int refusal;                  /* what submit answers; 0: it accepts */
+    atomic_bool keeps;                   /* a reference of what it refuses */
+    soon_future *_Atomic kept;           /* that one */
     atomic_uint submits, accepted;       /* calls, futures */
     atomic_uint closes, joins;           /* calls */
     atomic_uint withdrawn, killed;       /* calls */

@@ -300,6 +300,29 @@ START_TEST(figures_are_the_librarys_and_the_backends)
 }
 END_TEST
 
+/* What it has taken for itself is its own to drop. */
+START_TEST(a_backend_may_keep_what_it_refuses)
+{
+    soon_task task = {.fn = task_echo, .arg = "12345", .arg_len = 5};
+    soon_future *f = NULL;
+    int error;
+
+    open_desk(&desk_ops, 0, SOON_BLOCK);
+    atomic_store(&desk.refusal, -EAGAIN);
+    atomic_store(&desk.keeps, true);
+    if (_i == 2)
+        error = soon_submit_task(ex, &task, &f);
+    else
+        error = soon_submit(ex, task.fn, task.arg, task.arg_len, _i ? &f : NULL);
+    ck_assert_int_eq(error, -EAGAIN);
+    ck_assert_ptr_null(f);
+    ck_assert_int_eq(soon_future_state(desk.kept), SOON_PENDING);
+    soon_future_unref(desk.kept);
+    atomic_store(&desk.refusal, 0);
+    close_desk();
+}
+END_TEST
+
 /* Counted as it comes in, number and bytes in one step, it is taken back in two. */
 START_TEST(a_refused_plain_task_is_not_counted)
 {
@@ -338,6 +361,7 @@ Suite *test_suite(void)
     tcase_add_test(submitting, submit_many_is_one_chain_in_order);
     tcase_add_loop_test(submitting, a_refused_submit_changes_nothing, 0, 4);
     tcase_add_test(submitting, a_refused_plain_task_is_not_counted);
+    tcase_add_loop_test(submitting, a_backend_may_keep_what_it_refuses, 0, 3);
     tcase_add_test(submitting, the_library_keeps_the_bound);
     tcase_add_test(submitting, callers_run_what_finds_no_room);
     tcase_add_test(submitting, a_broken_executor_lets_a_blocked_submit_go);

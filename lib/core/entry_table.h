@@ -23,10 +23,10 @@ struct soon__entry {
     bool alone;                /* not one of a piece. Sync: const */
 };
 
-/* The most that an iterator asks for in one piece. An allocator keeps what was freed in
- * such pieces for the next iterator. What was freed in larger ones jemalloc joins with what
- * lies beside it, and what is then more than 8 MiB it gives back to the kernel, which takes
- * longer to clear it again than all the rest takes. */
+/* The most that an iterator asks for in one piece, but for a list of such pieces. An allocator
+ * keeps what was freed in such pieces for the next iterator. What was freed in larger ones jemalloc
+ * joins with what lies beside it, and what is then more than 8 MiB it gives back to the kernel,
+ * which takes longer to clear it again than all the rest takes. */
 enum { SOON__ENTRIES_MAX = 12288 };
 
 enum { SOON__SECTION = 1024 }; /* buckets in a piece */

@@ -287,7 +287,7 @@ static inline bool soon__pending(uint32_t state)
 
 /* ---- future.c: memory ---- */
 
-/* The first two words of one that is pending. */
+/* State and references of one that is pending. */
 static inline uint64_t soon__fresh(uint32_t birthplace, uint32_t refs)
 {
     return (uint64_t)refs << 32 | birthplace << SOON__BIRTHPLACE_SHIFT | SOON_PENDING;

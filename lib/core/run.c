@@ -107,7 +107,7 @@ static __attribute__((noinline)) void settle_and_drop(soon_future *f, soon_call 
     soon_future_unref(f);
 }
 
-/* soon__call_function() for such a task in such a thread. */
+/* soon__call_function() where soon__is_plain_here(). */
 static inline __attribute__((always_inline)) int call_plain(soon_call *call, soon_future *f)
 {
     size_t len = f->arg_len;

@@ -67,7 +67,7 @@ static inline void soon__count_bytes(soon_executor *ex, uint64_t in, uint64_t he
         soon__count(ex, &ex->core->tallies, SOON__N_HELD, held);
 }
 
-/* What a plain task's future is before it is handed in, without its first two words. */
+/* What a plain task's future is before it is handed in, without its state and references. */
 static inline void soon__fill_plain(soon_future *f, soon_executor *ex, soon_fn *fn, const void *arg,
                                     size_t arg_len)
 {

@@ -27,12 +27,13 @@ static inline void count_plain(const soon_executor *ex, struct soon_executor_cor
         atomic_fetch_add(&core->tallies.base.plain[arg_len], 1);
 }
 
-/* f, of which nobody knows yet, does not come in. */
+/* f does not come in. refs: those that were for the backend and for the user; the backend
+ * may have taken more for itself. */
 static __attribute__((noinline, cold)) int refuse_plain(soon_executor *ex, soon_future *f,
-                                                        int error)
+                                                        uint32_t refs, int error)
 {
     soon__count_bytes(ex, 0 - (uint64_t)f->arg_len, 0); /* as count_plain() has counted them */
-    soon__future_drop(f, atomic_load(&f->refs));
+    soon__future_drop(f, refs);
     return soon__explain(ex, error);
 }
 
@@ -45,11 +46,11 @@ send_plain(soon_executor *ex, soon_future *f, size_t arg_len, soon_future **out,
     count_plain(ex, core, arg_len);
     int error = drains && soon__likely(!atomic_load(&core->closed)) ? 0 : soon__enter(ex, 1);
     if (soon__unlikely(error))
-        return refuse_plain(ex, f, error);
+        return refuse_plain(ex, f, out ? 2 : 1, error);
     error = ex->ops->submit(ex, f, 1);
     if (soon__unlikely(error)) {
         soon__leave(ex, 1);
-        return refuse_plain(ex, f, error);
+        return refuse_plain(ex, f, out ? 2 : 1, error);
     }
     if (out)
         *out = f;
@@ -105,7 +106,7 @@ static __attribute__((noinline, cold)) int fork_elsewhere(soon_executor *ex, soo
 
     if (error) {
         soon__leave(ex, 1);
-        return refuse_plain(ex, f, error);
+        return refuse_plain(ex, f, 2, error);
     }
     *out = f;
     return 0;

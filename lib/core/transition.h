@@ -91,9 +91,9 @@ static inline bool soon__claim_queued(soon_future *f)
     return true;
 }
 
-/* Is it nothing but a function and a small argument, and is the calling thread a worker of
- * its executor that has a deque, and a shard to count in? Of such tasks and such threads
- * much is known: the executor lives in this process, drains, and has no bound. */
+/* Is it like most, with a small argument, without a timeout, and is the calling thread a
+ * worker of its executor that has a deque, and a shard to count in? Of such tasks and such
+ * threads much is known: the executor lives in this process, drains, and has no bound. */
 static inline bool soon__is_plain_here(const soon_future *f)
 {
     const struct soon__deque *own = soon__self.fork_deque;

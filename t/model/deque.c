@@ -46,7 +46,7 @@ static void before(void)
     atomic_init(&n_swift, 0);
     MODEL_BIND(n_swift, "n_swift");
     deque.n_swift = &n_swift;
-    deque.swift = false;
+    deque.swift = deque.overflowed = false;
     deque.limit = 0;
     deque.n_dead = deque.n_pushed = 0;
     memset(deque.dead, 0, sizeof deque.dead);
@@ -122,12 +122,21 @@ static void unearth(void)
         got(f);
 }
 
+/* As a worker does: once it was full it has to be empty. */
+static void make_room(void)
+{
+    if (soon__deque_empty(&deque))
+        deque.overflowed = false;
+    else
+        steal(1);
+}
+
 static void own(void)
 {
     for (unsigned i = 0; i < ENTRIES; i++) {
         model_write(i);
-        while (!soon__deque_push(&deque, entry(i)))
-            steal(1);
+        while (!soon__deque_offer(&deque, entry(i)))
+            make_room();
         switch (model_choose(6)) {
         case 5:
             soon__deque_slow_down(&deque);
