@@ -114,7 +114,7 @@ struct pool {
     unsigned n_idle, n_reserve;       /* on the idle stack: who counts, and who is one too many.
                                          Sync: lock */
     unsigned n_briefly;               /* there: who sleep briefly, n_reserve or more. Sync: lock */
-    soon_ns surplus_at;               /* the last one became one too many. Sync: lock */
+    soon_ns surplus_at;               /* the last one became one too many; or 0. Sync: lock */
     unsigned n_searching;             /* Sync: lock */
     bool spinning;                    /* a worker spins before it sleeps. Sync: lock */
     bool lucky;                       /* the last one found something. Sync: lock */
