@@ -88,10 +88,9 @@ int soon_return(soon_call *call, const void *value, size_t len)
     if (soon__unlikely(!call || (!value && len)))
         return -EINVAL;
     soon_future *f = call->future;
-    if (soon__unlikely(call->odd || !soon__is_word(len) ||
-                       f->arg_len > SOON__PAYLOAD - SOON__WORD_ROOM))
+    if (soon__unlikely(call->odd || f->arg_len > SOON__PAYLOAD - SOON__WORD_ROOM) ||
+        !soon__likely(soon__move_word(f->payload + SOON__PAYLOAD - SOON__WORD_ROOM, value, len)))
         return replace_result(call, value, len);
-    soon__move_word(f->payload + SOON__PAYLOAD - SOON__WORD_ROOM, value, len);
     call->len = len;
     return 0;
 }

@@ -91,7 +91,9 @@ struct soon__deque {
     _Alignas(64) soon_future *_Atomic slot[SOON__DEQUE_SIZE]; /* Sync: atomic; the owner writes */
     _Alignas(64) _Atomic int64_t top;                         /* Sync: atomic */
     _Alignas(64) _Atomic int64_t bottom;                      /* Sync: atomic; the owner writes */
-    int64_t limit;                     /* before it there is room. Sync: owner-only */
+    int64_t room;                      /* before it there is some. Sync: owner-only */
+    int64_t limit;                     /* the same of an owner that is swift; of others before
+                                          all. Sync: owner-only */
     atomic_bool taking;                /* the owner may hold a task that is neither queued nor
                                           claimed. Sync: atomic; it writes */
     bool swift;                        /* see above. Sync: owner-only */
@@ -121,6 +123,7 @@ static inline void soon__deque_quicken(struct soon__deque *d)
     if (!soon__has_barrier_everywhere())
         return;
     d->swift = true;
+    d->limit = d->room;
     /* seq_cst: see above. */
     atomic_fetch_add_explicit(d->n_swift, 1, memory_order_seq_cst);
 }
@@ -131,6 +134,7 @@ static inline void soon__deque_slow_down(struct soon__deque *d)
     if (!d->swift)
         return;
     d->swift = false;
+    d->limit = 0;
     /* release: pairs with the load in soon__deque_catch_up(). */
     atomic_fetch_sub_explicit(d->n_swift, 1, memory_order_release);
 }
@@ -163,16 +167,30 @@ static inline void soon__deque_publish_swiftly(struct soon__deque *d, int64_t bo
 /* Owner. Has index b a slot? Top never goes back, so what has one once keeps it. */
 static inline bool soon__deque_has_room(struct soon__deque *d, int64_t b)
 {
-    if (soon__likely(b < d->limit))
+    if (soon__likely(b < d->room))
         return true;
     if (d->overflowed)
         return false;
     /* acquire: a thief is done with the slot it moved top past. */
-    d->limit = atomic_load_explicit(&d->top, memory_order_acquire) + SOON__DEQUE_SIZE;
-    return b < d->limit;
+    d->room = atomic_load_explicit(&d->top, memory_order_acquire) + SOON__DEQUE_SIZE;
+    return b < d->room;
 }
 
-/* Owner. False when full. */
+/* Owner. False at the limit: it takes soon__deque_push(). */
+static inline bool soon__deque_push_swiftly(struct soon__deque *d, soon_future *f)
+{
+    /* relaxed: the owner's own. */
+    int64_t b = atomic_load_explicit(&d->bottom, memory_order_relaxed);
+
+    if (soon__unlikely(b >= d->limit))
+        return false;
+    /* relaxed: published by bottom. */
+    atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f, memory_order_relaxed);
+    soon__deque_publish_swiftly(d, b + 1);
+    return true;
+}
+
+/* Owner. The same at any pace. False when full. */
 static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
 {
     /* relaxed: the owner's own. */
@@ -182,10 +200,12 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
         return false;
     /* relaxed: published by bottom. */
     atomic_store_explicit(&d->slot[b & SOON__DEQUE_MASK], f, memory_order_relaxed);
-    if (soon__likely(d->swift))
+    if (soon__likely(d->swift)) {
+        d->limit = d->room;
         soon__deque_publish_swiftly(d, b + 1);
-    else
+    } else {
         soon__deque_publish(d, b + 1);
+    }
     return true;
 }
 
@@ -193,7 +213,7 @@ static inline bool soon__deque_push(struct soon__deque *d, soon_future *f)
 static inline void soon__deque_overflow(struct soon__deque *d)
 {
     d->overflowed = true;
-    d->limit = INT64_MIN;
+    d->limit = d->room = 0;
 }
 
 /* Owner. A task that its task has submitted. False when full, or until what was in it
@@ -201,7 +221,7 @@ static inline void soon__deque_overflow(struct soon__deque *d)
  * soon__deque_attend(). */
 static inline bool soon__deque_offer(struct soon__deque *d, soon_future *f)
 {
-    if (soon__likely(soon__deque_push(d, f)))
+    if (soon__likely(soon__deque_push_swiftly(d, f)) || soon__deque_push(d, f))
         return true;
     soon__deque_overflow(d);
     return false;
@@ -275,19 +295,24 @@ static inline bool soon__deque_youngest(const struct soon__deque *d, const soon_
     return atomic_load_explicit(&d->slot[*b & SOON__DEQUE_MASK], memory_order_relaxed) == f;
 }
 
-/* Owner, which has lowered bottom to b. Is entry b its own now? */
-static inline bool soon__deque_win(struct soon__deque *d, int64_t b)
+/* The last entry, or none: whoever moves top has it. Apart, since it is rare. */
+static __attribute__((noinline, unused)) bool soon__deque_win_last(struct soon__deque *d, int64_t t,
+                                                                   int64_t b)
 {
-    /* seq_cst: see above. */
-    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
-    if (soon__likely(t < b))
-        return true;
-    /* The last entry, or none: whoever moves top has it. */
     bool won = t == b && atomic_compare_exchange_strong_explicit(
                              &d->top, &t, b + 1, memory_order_seq_cst, memory_order_relaxed);
     /* relaxed: the deque is empty now, there is nothing to publish. */
     atomic_store_explicit(&d->bottom, b + 1, memory_order_relaxed);
     return won;
+}
+
+/* Owner, which has lowered bottom to b. Is entry b its own now? */
+static inline bool soon__deque_win(struct soon__deque *d, int64_t b)
+{
+    /* seq_cst: see above. */
+    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
+
+    return soon__likely(t < b) || soon__deque_win_last(d, t, b);
 }
 
 /* Owner. Removes the youngest entry if it is f. */

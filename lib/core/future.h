@@ -191,30 +191,32 @@ static inline bool soon__is_word(size_t len)
     return len >= sizeof(uint32_t) && len <= 2 * sizeof(uint64_t);
 }
 
-/* memmove() for those. Their first and last bytes may overlap. */
-static inline void soon__move_word(void *to, const void *from, size_t len)
+/* memmove() for those; false for others. Their first and last bytes may overlap. */
+static inline bool soon__move_word(void *to, const void *from, size_t len)
 {
-    if (soon__likely(len >= sizeof(uint64_t))) {
+    if (soon__likely(len - sizeof(uint64_t) <= sizeof(uint64_t))) {
         uint64_t first, last;
         memcpy(&first, from, sizeof first);
         memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
         memcpy(to, &first, sizeof first);
         memcpy((char *)to + len - sizeof last, &last, sizeof last);
-    } else {
+        return true;
+    }
+    if (soon__likely(len - sizeof(uint32_t) < sizeof(uint32_t))) {
         uint32_t first, last;
         memcpy(&first, from, sizeof first);
         memcpy(&last, (const char *)from + len - sizeof last, sizeof last);
         memcpy(to, &first, sizeof first);
         memcpy((char *)to + len - sizeof last, &last, sizeof last);
+        return true;
     }
+    return false;
 }
 
 /* memmove() without a call for those. */
 static inline void soon__move(void *to, const void *from, size_t len)
 {
-    if (soon__likely(soon__is_word(len)))
-        soon__move_word(to, from, len);
-    else if (len)
+    if (!soon__likely(soon__move_word(to, from, len)) && len)
         memmove(to, from, len);
 }
 
@@ -225,9 +227,9 @@ static inline void soon__copy_small(void *to, const void *from, size_t len)
     unsigned char *t = to;
     const unsigned char *f = from;
 
-    if (soon__likely(soon__is_word(len))) {
-        soon__move_word(to, from, len);
-    } else if (len > STEP) { /* the last step may overlap the one before */
+    if (soon__likely(soon__move_word(to, from, len)))
+        return;
+    if (len > STEP) { /* the last step may overlap the one before */
         for (size_t at = STEP; at < len; at += STEP)
             memcpy(t + at - STEP, f + at - STEP, STEP);
         memcpy(t + len - STEP, f + len - STEP, STEP);

@@ -32,19 +32,22 @@ __attribute__((noinline, cold)) void soon__run_stolen(soon_future *f)
 
 /* It has failed, or has a large result, or a message; or it has forked, and this is
  * the child; or it has left its pool. */
-static __attribute__((noinline, cold)) void settle_slowly(soon_future *f, soon_call *call, int code)
+static __attribute__((noinline, cold)) void settle_slowly(soon_future *f, int code)
 {
+    soon_call *call = soon__self.call;
+
+    soon__self.call = call->outer;
     soon__call_deliver_all(call, code);
     soon__settle_call(f, code);
     soon__future_drop(f, 1); /* the queue's */
 }
 
 /* Makes f done in the order of soon__settle(), and drops the queue's reference. */
-static inline void settle_plain(soon_future *f, size_t result)
+static inline void settle_plain(const struct soon__deque *own, soon_future *f, size_t result)
 {
     f->value_len = (uint8_t)result;
     soon__bump_joined(soon__self.tally, result);
-    if (soon__unlikely(soon__finish_queued(f)))
+    if (soon__unlikely(soon__finish_fork(own, f)))
         soon__run_callbacks();
 }
 
@@ -60,13 +63,13 @@ static inline __attribute__((always_inline)) bool run_child(const struct soon__d
     soon__call_init(call, f, own->executor);
     soon__self.call = call; /* soon__self.forks is as for the outer task */
     int code = f->fn(call, len ? f->payload : NULL, len);
-    soon__self.call = call->outer;
     unsigned unusual = (unsigned)code | call->odd;
     if (soon__unlikely(unusual)) {
-        settle_slowly(f, call, code);
+        settle_slowly(f, code);
         return false;
     }
-    settle_plain(f, call->len);
+    soon__self.call = call->outer;
+    settle_plain(own, f, call->len);
     return true;
 }
 
@@ -79,16 +82,16 @@ __attribute__((noinline)) void soon__run_child(soon_future *f)
 
 static inline void copy_value(const soon_future *f, void *value, size_t len)
 {
-    if (soon__likely(soon__is_word(len))) /* as most are: their place does not depend on it */
-        soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len);
-    else
+    /* Of most, a word, the place does not depend on it. */
+    if (!soon__likely(soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len)))
         soon__copy_small(value, soon__value_at(f, len), len);
 }
 
 /* In the child of a fork, and when another was faster, the library knows better. */
-__attribute__((noinline)) SOON__NO_CANARY int
-soon__join_result(struct soon__deque *own, soon_future *f, void *value, size_t len, soon_ns timeout)
+__attribute__((noinline)) SOON__NO_CANARY int soon__join_result(soon_future *f, soon_ns timeout,
+                                                                void *value, size_t len)
 {
+    struct soon__deque *own = soon__self.forks;
     soon_call call;
 
     enum soon__taken taken = soon__take_child(own, f);

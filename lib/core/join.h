@@ -20,18 +20,17 @@ enum soon__taken {
  * that it was too late.
  *
  * own is soon__self.forks, which says that the thread is a worker of the deque's executor,
- * and in one of its tasks. Callbacks that are due come first. */
+ * and in one of its tasks. */
 static inline __attribute__((always_inline)) enum soon__taken
 soon__take_child(struct soon__deque *own, soon_future *f)
 {
     int64_t at;
 
     if (soon__unlikely(!soon__deque_youngest(own, f, &at) || f->executor != own->executor ||
-                       f->flags || soon__self.calling_back ||
-                       soon__stack_pointer() <= own->stack_low))
+                       f->flags || soon__stack_pointer() <= own->stack_low))
         return SOON__NOT_TAKEN;
     soon__deque_begin_take(own, at);
-    bool claimed = soon__begin_call(f);
+    bool claimed = soon__begin_fork(own, f);
     if (soon__likely(soon__deque_end_take(own, at, claimed)))
         return SOON__TAKEN;
     return claimed ? SOON__STOLEN : SOON__NOT_TAKEN;
@@ -42,7 +41,6 @@ void soon__run_child(soon_future *f);
 void soon__run_stolen(soon_future *f);
 
 /* soon_future_result() with a timeout that is not 0. */
-int soon__join_result(struct soon__deque *own, soon_future *f, void *value, size_t len,
-                      soon_ns timeout);
+int soon__join_result(soon_future *f, soon_ns timeout, void *value, size_t len);
 
 #endif

@@ -98,7 +98,7 @@ static __attribute__((noinline)) int submit_plain(soon_executor *ex, soon_fn *fn
     return send_plain(ex, f, arg_len, out, true);
 }
 
-/* The deque does not take what fork_off() has made. */
+/* The deque does not take it. */
 static __attribute__((noinline, cold)) int fork_elsewhere(soon_executor *ex, soon_future *f,
                                                           soon_future **out)
 {
@@ -118,6 +118,16 @@ static __attribute__((noinline)) int attend(struct soon__deque *own)
     return 0;
 }
 
+/* Of a thread that is not swift, or has not got room. */
+static __attribute__((noinline)) int fork_slowly(struct soon__deque *own, soon_executor *ex,
+                                                 soon_future *f, soon_future **out)
+{
+    if (!soon__deque_offer(own, f))
+        return fork_elsewhere(ex, f, out);
+    *out = f;
+    return soon__deque_is_wanted(own) ? attend(own) : 0;
+}
+
 /* The shortest: in a task of the same executor, which drains, and into the deque of
  * the thread, own. It counts in its own shard, see count_submitted(), and nothing is
  * held. */
@@ -129,8 +139,8 @@ static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *
     soon__fill_plain(f, ex, fn, arg, arg_len);
     soon__future_start(f, own->fresh);
     soon__bump_plain(soon__self.tally, arg_len);
-    if (soon__unlikely(!soon__deque_offer(own, f)))
-        return fork_elsewhere(ex, f, out);
+    if (soon__unlikely(!soon__deque_push_swiftly(own, f)))
+        return fork_slowly(own, ex, f, out);
     *out = f;
     return soon__unlikely(soon__deque_is_wanted(own)) ? attend(own) : 0;
 }
@@ -139,10 +149,15 @@ int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
 {
     struct soon__deque *own = soon__self.forks;
 
-    if (own && own->executor == ex && soon__likely(fn) && soon__likely(out) &&
-        soon__likely(arg_len <= SOON__PAYLOAD) && (soon__likely(arg) || !arg_len) &&
-        soon__likely(soon__future_is_at_hand()) && soon__likely(!atomic_load(&ex->core->closed)))
-        return soon__inject(SOON__INJECT_ALLOC) ? -ENOMEM
-                                                : fork_off(own, ex, fn, arg, arg_len, out);
-    return submit_plain(ex, fn, arg, arg_len, out);
+    if (!own || own->executor != ex || soon__unlikely(atomic_load(&ex->core->closed)))
+        return submit_plain(ex, fn, arg, arg_len, out);
+    if (soon__unlikely(arg_len > SOON__PAYLOAD))
+        return submit_as_task(ex, fn, arg, arg_len, out);
+    if (soon__unlikely(!out) || soon__unlikely(!soon__future_is_at_hand()))
+        return submit_plain(ex, fn, arg, arg_len, out);
+    if (soon__unlikely(!fn) || (soon__unlikely(!arg) && arg_len))
+        return submit_as_task(ex, fn, arg, arg_len, out);
+    if (soon__inject(SOON__INJECT_ALLOC))
+        return -ENOMEM;
+    return fork_off(own, ex, fn, arg, arg_len, out);
 }

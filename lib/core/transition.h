@@ -181,6 +181,37 @@ static inline bool soon__finish_queued(soon_future *f)
     return soon__finish_heeded(f);
 }
 
+/* soon__begin_call() of what the thread, whose deque is own, has forked, most likely
+ * untouched since: then all that the word and the references are is known. */
+static inline bool soon__begin_fork(const struct soon__deque *own, soon_future *f)
+{
+#if SOON__PAIRED
+    uint64_t fresh = own->fresh;
+
+    /* acq_rel, and relaxed: as there. */
+    if (soon__likely(atomic_compare_exchange_strong_explicit(
+            &f->state_and_refs, &fresh, fresh + (SOON_RUNNING | SOON__CALL), memory_order_acq_rel,
+            memory_order_relaxed)))
+        return true;
+#endif
+    return soon__begin_call(f);
+}
+
+/* soon__finish_queued() of that, most likely with nobody else's interest in it. */
+static inline bool soon__finish_fork(const struct soon__deque *own, soon_future *f)
+{
+#if SOON__PAIRED
+    uint64_t running = own->fresh + (SOON_RUNNING | SOON__CALL);
+
+    /* acq_rel, and relaxed: as there. */
+    if (soon__likely(atomic_compare_exchange_strong_explicit(
+            &f->state_and_refs, &running, own->fresh - ((uint64_t)1 << 32) + SOON_FINISHED,
+            memory_order_acq_rel, memory_order_relaxed)))
+        return false;
+#endif
+    return soon__finish_queued(f);
+}
+
 /* As soon__release_one(), but nobody is told of it yet: in a task of ex, for which a
  * drain waits, whose own count comes after this one and is seen with it; or in a
  * worker that will call soon__tell_released() before it sleeps. Before that it may

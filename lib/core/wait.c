@@ -160,32 +160,33 @@ int soon__copy_result(const soon_future *f, void *value, size_t len)
     return 0;
 }
 
-int soon__wait_result(soon_future *f, soon_ns timeout, void *value, size_t len)
+__attribute__((noinline)) int soon__wait_result(soon_future *f, soon_ns timeout, void *value,
+                                                size_t len)
 {
     int error = soon__state(f) & SOON__DONE ? 0 : wait_for_pending(f, timeout);
 
     return error ? error : soon__copy_result(f, value, len);
 }
 
-/* Has it a result of a word, and of that length? The shape of most. */
-static inline bool has_word(const soon_future *f, size_t len)
+/* Has it a result of that length, which is in f unless it is longer than any there? */
+static inline bool has_result(const soon_future *f, size_t len)
 {
-    return (soon__state(f) & SOON__PHASE) == SOON_FINISHED && !f->code && f->value_len == len &&
-           soon__is_word(len);
+    return (soon__state(f) & SOON__PHASE) == SOON_FINISHED && !f->code && f->value_len == len;
 }
 
 int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
     if (soon__unlikely(!f) || soon__unlikely(!value && len))
         return -EINVAL;
-    struct soon__deque *own = soon__self.forks;
-    if (own && timeout)
-        return soon__join_result(own, f, value, len, timeout);
-    if (soon__unlikely(!has_word(f, len)))
-        return soon__wait_result(f, timeout, value, len);
-    soon__fetch_ahead(f);
-    soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len);
-    return 0;
+    if (soon__self.forks && timeout)
+        return soon__join_result(f, timeout, value, len);
+    if (soon__likely(has_result(f, len))) {
+        soon__fetch_ahead(f);
+        /* Of a word, as most have, the place does not depend on its length. */
+        if (soon__likely(soon__move_word(value, soon__value_at(f, SOON__WORD_ROOM), len)))
+            return 0;
+    }
+    return soon__wait_result(f, timeout, value, len);
 }
 
 int soon_future_error(soon_future *f, soon_ns timeout, soon_error *error)

@@ -190,6 +190,15 @@ static __attribute__((noinline)) int schedule_past(struct worker *self, soon_fut
     return schedule_queue(self->pool, chain, n);
 }
 
+static __attribute__((noinline)) int schedule_fork(struct worker *self, soon_future *f)
+{
+    if (!soon__deque_offer(&self->deque, f))
+        return schedule_past(self, f, 1);
+    if (soon__deque_is_wanted(&self->deque))
+        soon__deque_attend(&self->deque);
+    return 0;
+}
+
 int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 {
     struct worker *self = soon__this_worker;
@@ -197,13 +206,9 @@ int soon__schedule(struct pool *pool, soon_future *chain, size_t n)
 
     if (!is_own(self, pool))
         return plain ? schedule_outside(pool, chain) : schedule_queue(pool, chain, n);
-    if (n == 1 && !plain)
-        return schedule_queue(pool, chain, 1);
-    if (!plain || !soon__deque_offer(&self->deque, chain))
-        return schedule_past(self, chain, n);
-    if (soon__deque_is_wanted(&self->deque))
-        soon__deque_attend(&self->deque);
-    return 0;
+    if (plain)
+        return schedule_fork(self, chain);
+    return n == 1 ? schedule_queue(pool, chain, 1) : schedule_past(self, chain, n);
 }
 
 /* ---- a worker looks for work ---- */

@@ -47,7 +47,7 @@ static void before(void)
     MODEL_BIND(n_swift, "n_swift");
     deque.n_swift = &n_swift;
     deque.swift = deque.overflowed = false;
-    deque.limit = 0;
+    deque.room = deque.limit = 0;
     deque.n_dead = deque.n_pushed = 0;
     memset(deque.dead, 0, sizeof deque.dead);
 }
@@ -188,6 +188,7 @@ static const struct model_mutant mutants[] = {
     {"soon__deque_publish", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELAXED},
     {"soon__deque_publish_swiftly", "bottom", MODEL_STORE, MODEL_WEAKER, MODEL_RELAXED},
     {"soon__deque_push", "slot", MODEL_STORE, MODEL_LATER, 0},
+    {"soon__deque_push_swiftly", "slot", MODEL_STORE, MODEL_LATER, 0},
     {"soon__deque_steal", "bottom", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
     {"soon__deque_steal", "top", MODEL_UPDATE, MODEL_WEAKER, MODEL_ACQ_REL},
     {"soon__deque_steal", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
@@ -195,7 +196,7 @@ static const struct model_mutant mutants[] = {
     {"soon__deque_take", "bottom", MODEL_STORE, MODEL_LATER, 0},
     {"soon__deque_take", "bottom", MODEL_STORE, MODEL_LOST, 0},
     {"soon__deque_win", "top", MODEL_LOAD, MODEL_WEAKER, MODEL_ACQUIRE},
-    {"soon__deque_win", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
+    {"soon__deque_win_last", "top", MODEL_UPDATE, MODEL_SPLIT, 0},
     {"soon__deque_begin_take", "bottom", MODEL_STORE, MODEL_LOST, 0},
     {"barrier", "bottom", MODEL_CALL, MODEL_LOST, 0},
 };
