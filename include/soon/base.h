@@ -32,8 +32,18 @@
 #define SOON_END_DECLS
 #endif
 
+/* A call goes to a shared library without a stub between. */
+#ifdef __has_attribute
+#if __has_attribute(__noplt__)
+#define SOON_NOPLT __attribute__((__noplt__))
+#endif
+#endif
+#ifndef SOON_NOPLT
+#define SOON_NOPLT
+#endif
+
 #if defined __GNUC__
-#define SOON_API __attribute__((__visibility__("default")))
+#define SOON_API __attribute__((__visibility__("default"))) SOON_NOPLT
 #define SOON_NODISCARD __attribute__((__warn_unused_result__))
 #define SOON_PRINTF(fmt, first) __attribute__((__format__(__printf__, fmt, first)))
 #else

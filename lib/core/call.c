@@ -83,7 +83,7 @@ static __attribute__((noinline)) int replace_result(soon_call *call, const void 
 }
 
 /* A word, in a call like most, goes where it belongs at once. */
-int soon_return(soon_call *call, const void *value, size_t len)
+SOON__HOT int soon_return(soon_call *call, const void *value, size_t len)
 {
     if (soon__unlikely(!call || (!value && len)))
         return -EINVAL;

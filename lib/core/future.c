@@ -239,7 +239,7 @@ static __attribute__((noinline)) void drop_shared(soon_future *f)
     soon__future_drop(f, 1);
 }
 
-void soon_future_unref(soon_future *f)
+SOON__HOT void soon_future_unref(soon_future *f)
 {
     if (soon__unlikely(!f))
         return;

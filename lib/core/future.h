@@ -95,7 +95,7 @@ enum {
 
 enum {
     SOON__PAYLOAD = 48,   /* bytes for argument and result inside the future */
-    SOON__WORD_ROOM = 16, /* of it for a result of a word, see soon__is_word() */
+    SOON__WORD_ROOM = 16, /* of it for a result of a word, see soon__move_word() */
     SOON__OUTSIDE = 255,  /* a length that says: in a blob of its own */
     SOON__LENT = 254, /* a length that says: where the backend keeps it; see struct soon__loan */
 };
@@ -185,13 +185,8 @@ static inline size_t soon__round16(size_t n)
     return (n + 15) & ~(size_t)15;
 }
 
-/* Most arguments and results are a word or two, or half of one. */
-static inline bool soon__is_word(size_t len)
-{
-    return len >= sizeof(uint32_t) && len <= 2 * sizeof(uint64_t);
-}
-
-/* memmove() for those; false for others. Their first and last bytes may overlap. */
+/* memmove() of a word or two, or half of one, as most arguments and results are; false for
+ * others. First and last bytes may overlap. */
 static inline bool soon__move_word(void *to, const void *from, size_t len)
 {
     if (soon__likely(len - sizeof(uint64_t) <= sizeof(uint64_t))) {

@@ -88,8 +88,8 @@ static inline void copy_value(const soon_future *f, void *value, size_t len)
 }
 
 /* In the child of a fork, and when another was faster, the library knows better. */
-__attribute__((noinline)) SOON__NO_CANARY int soon__join_result(soon_future *f, soon_ns timeout,
-                                                                void *value, size_t len)
+__attribute__((noinline)) SOON__HOT SOON__NO_CANARY int
+soon__join_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
     struct soon__deque *own = soon__self.forks;
     soon_call call;

@@ -145,7 +145,8 @@ static inline int fork_off(struct soon__deque *own, soon_executor *ex, soon_fn *
     return soon__unlikely(soon__deque_is_wanted(own)) ? attend(own) : 0;
 }
 
-int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len, soon_future **out)
+SOON__HOT int soon_submit(soon_executor *ex, soon_fn *fn, const void *arg, size_t arg_len,
+                          soon_future **out)
 {
     struct soon__deque *own = soon__self.forks;
 

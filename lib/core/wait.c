@@ -174,7 +174,7 @@ static inline bool has_result(const soon_future *f, size_t len)
     return (soon__state(f) & SOON__PHASE) == SOON_FINISHED && !f->code && f->value_len == len;
 }
 
-int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
+SOON__HOT int soon_future_result(soon_future *f, soon_ns timeout, void *value, size_t len)
 {
     if (soon__unlikely(!f) || soon__unlikely(!value && len))
         return -EINVAL;

@@ -22,4 +22,12 @@
 #define SOON__NO_CANARY
 #endif
 
+/* For the few functions that each task goes through: they lie beside each other, in few
+ * pages. */
+#ifdef __GNUC__
+#define SOON__HOT __attribute__((hot))
+#else
+#define SOON__HOT
+#endif
+
 #endif
