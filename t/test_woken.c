@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which worker of a thread pool is woken, lib/thread_pool/idle.c: one that last ran on
- * another CPU than who wakes it, or on the same one if that is about to sleep; or a new one.
- * Workers are kept to CPUs here, so that it can be told.
+ * another CPU than who wakes it, or on the same one if that is about to sleep. Workers are
+ * kept to CPUs here, so that it can be told.
  */
 #include "support.h"
 
@@ -49,27 +49,14 @@ static int task_pin(soon_call *call, const void *arg, size_t arg_len)
     return 0;
 }
 
-/* All to the first. */
-static int task_pin_first(soon_call *call, const void *arg, size_t arg_len)
-{
-    (void)call, (void)arg, (void)arg_len;
-    pin(cpus[0]);
-    return 0;
-}
-
-static soon_executor *pool_by(soon_fn *initializer, unsigned workers)
+static soon_executor *pinned_pool(unsigned workers)
 {
     soon_executor *ex;
 
     atomic_store(&n_pinned, 0);
     assert_ok(soon_thread_pool_new(
-        &(soon_thread_pool_options){.max_workers = workers, .initializer = initializer}, &ex));
+        &(soon_thread_pool_options){.max_workers = workers, .initializer = task_pin}, &ex));
     return ex;
-}
-
-static soon_executor *pinned_pool(unsigned workers)
-{
-    return pool_by(task_pin, workers);
 }
 
 static void await_idle(soon_executor *ex, unsigned idle)
@@ -211,94 +198,6 @@ START_TEST(who_falls_asleep_wakes_one_that_ran_here)
 }
 END_TEST
 
-/* ---- who has none to wake but behind itself ---- */
-
-static soon_stats stats_of(soon_executor *ex)
-{
-    soon_stats stats;
-
-    assert_ok(soon_executor_stats(ex, &stats));
-    return stats;
-}
-
-/* One of the two workers, both kept to the first CPU, is in the reserve after that, unless
- * it has left; and the test is kept to a CPU, though the pool has found two. */
-static void begin_scene(int where)
-{
-    int cpu[2];
-
-    unpin();
-    scene.ex = pool_by(task_pin_first, 1);
-    sleep_once(task_sleep, cpu);
-    sleep_once(task_sleep, cpu); /* who fell asleep before one was too many sleeps briefly now */
-    while (stats_of(scene.ex).idle != stats_of(scene.ex).workers)
-        sched_yield();
-    pin(where);
-}
-
-START_TEST(who_would_wake_one_behind_itself_starts_another)
-{
-    int rounds = 0, started = 0;
-
-    if (!find_cpus())
-        return;
-    while (rounds < 50) {
-        begin_scene(cpus[0]);
-        soon_stats before = stats_of(scene.ex);
-        cpu_of(submit(scene.ex, task_cpu, NULL, 0));
-        soon_stats after = stats_of(scene.ex);
-        unsigned more = (unsigned)(after.workers_started - before.workers_started);
-        if (before.workers == 2 && after.workers == before.workers + more) {
-            rounds++;
-            started += more == 1;
-        }
-        pool_end(scene.ex);
-    }
-    unpin();
-    ck_assert_int_ge(started, rounds * 9 / 10);
-}
-END_TEST
-
-START_TEST(who_wakes_one_elsewhere_starts_none)
-{
-    if (!find_cpus())
-        return;
-    for (int i = 0; i < 20; i++) {
-        begin_scene(cpus[1]);
-        uint64_t started = stats_of(scene.ex).workers_started;
-        cpu_of(submit(scene.ex, task_cpu, NULL, 0));
-        ck_assert_uint_eq(stats_of(scene.ex).workers_started, started);
-        pool_end(scene.ex);
-    }
-    unpin();
-}
-END_TEST
-
-/* Those that are started end up there, too. */
-START_TEST(not_many_are_started_if_that_does_not_help)
-{
-    enum { MOST = 8 };
-    unsigned most = 0;
-
-    if (!find_cpus())
-        return;
-    begin_scene(cpus[0]);
-    for (int i = 0; i < 5 * MOST; i++) {
-        cpu_of(submit(scene.ex, task_cpu, NULL, 0));
-        unsigned workers = stats_of(scene.ex).workers;
-        most = workers > most ? workers : most;
-        ck_assert_uint_le(workers, MOST);
-        while (stats_of(scene.ex).idle != stats_of(scene.ex).workers)
-            sched_yield();
-    }
-    unpin();
-    while (stats_of(scene.ex).workers != 1) /* all that are too many leave */
-        sleep_ns(SOON_MS(1));
-    pool_end(scene.ex);
-    ck_assert_uint_gt(most, 2);
-}
-END_TEST
-
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("woken");
@@ -306,8 +205,5 @@ Suite *test_suite(void)
 
     tcase_add_test(tc, who_goes_on_wakes_one_that_ran_elsewhere);
     tcase_add_test(tc, who_falls_asleep_wakes_one_that_ran_here);
-    tcase_add_test(tc, who_would_wake_one_behind_itself_starts_another);
-    tcase_add_test(tc, who_wakes_one_elsewhere_starts_none);
-    tcase_add_test(tc, not_many_are_started_if_that_does_not_help);
     return suite;
 }

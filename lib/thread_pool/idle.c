@@ -20,9 +20,7 @@
  * wakes it; where all CPUs were busy a moment ago it does not look for one that is idle
  * (Linux: SIS_UTIL), and leaves the two to take turns on one CPU for milliseconds. So
  * who goes on running wakes one that last ran elsewhere, and who is about to sleep wakes
- * one that last ran where it does. A new thread is started where there is room. So while
- * the pool has threads that are too many anyway, and all that are asleep last ran where
- * somebody goes on running, a new one starts in their place.
+ * one that last ran where it does.
  */
 #include "thread_pool/pool.h"
 
@@ -86,18 +84,6 @@ static struct worker **choose(struct pool *pool, bool stays)
     return first;
 }
 
-/* Would all that may be woken take turns with the caller, which goes on? Not if they are
- * many: then new ones have not helped. */
-static bool are_all_here(const struct pool *pool)
-{
-    int cpu = soon__thread_cpu(), n = 0;
-
-    for (const struct worker *w = pool->idle; w; w = w->below)
-        if (w->cpu != cpu || ++n >= LOOK_AT)
-            return false;
-    return n;
-}
-
 static void take_off(struct worker **link)
 {
     struct worker *w = *link;
@@ -116,24 +102,6 @@ static bool recall(struct pool *pool)
     pool->n_idle++;
     pool->n_staying++;
     soon__count_helpers(pool);
-    return true;
-}
-
-/* Starts a worker that goes before those on the stack. If one of them counts it is one too
- * many for that, and somebody has to be there who will look. False: find one as usual. */
-static bool start_elsewhere(struct pool *pool)
-{
-    bool may_start = pool->n_idle || (!pool->watcher && soon__awake(pool) < pool->max_workers);
-
-    if (!may_start || pool->n_briefly <= pool->n_reserve || pool->cpus == 1 ||
-        !are_all_here(pool) || soon__worker_start(pool) != 0)
-        return false;
-    if (pool->n_idle) {
-        pool->n_idle--;
-        pool->n_staying--;
-        pool->n_reserve++;
-        soon__count_helpers(pool);
-    }
     return true;
 }
 
@@ -191,8 +159,6 @@ int soon__find_workers(struct pool *pool, size_t n, bool stays, struct worker **
         n = !pool->n_searching;
     else if (pool->n_searching)
         n--;
-    if (n == 1 && stays && start_elsewhere(pool))
-        n = 0;
     size_t idle = pool->n_idle < n ? pool->n_idle : n;
     int error = 0;
 
