@@ -158,6 +158,7 @@ static atomic_uint n_swift; /* as the pool has it while its worker is swift */
 static int task_looks(soon_call *call, const void *arg, size_t arg_len)
 {
     (void)call, (void)arg, (void)arg_len;
+    REQUIRE(!soon__self.deque->swift && soon__self.deque->limit == 0); /* nor pushes as if */
     fork_a_lot();
     atomic_store(&n_swift, atomic_load(soon__self.deque->n_swift));
     return 0;
@@ -179,6 +180,64 @@ START_TEST(a_worker_is_swift_only_while_it_forks)
     }
     assert_ok(soon_shutdown(the.ex, SOON_FOREVER, 0));
     soon_executor_unref(the.ex);
+}
+END_TEST
+
+/* ---- a deque that is full ---- */
+
+enum { SOME = 100, ALL = SOON__DEQUE_SIZE + SOME };
+
+static unsigned order[ALL + SOME]; /* of what has begun: the only worker's */
+static unsigned n_begun;
+
+static int task_notes(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)call, (void)arg_len;
+    order[n_begun++] = *(const unsigned *)arg;
+    return 0;
+}
+
+static soon_future *fork_note(unsigned i)
+{
+    soon_future *f;
+
+    REQUIRE(soon_submit(the.ex, task_notes, &i, sizeof i, &f) == 0);
+    return f;
+}
+
+/* Joins the youngest that went into the deque, and goes on forking. */
+static int task_overflows(soon_call *call, const void *arg, size_t arg_len)
+{
+    soon_future **f = *(soon_future * *const *)arg;
+
+    (void)call, (void)arg_len;
+    fork_a_lot();
+    for (unsigned i = 0; i < ALL; i++)
+        f[i] = fork_note(i);
+    for (unsigned i = SOON__DEQUE_SIZE; i-- > SOON__DEQUE_SIZE - SOME;)
+        REQUIRE(soon_future_result(f[i], SOON_FOREVER, NULL, 0) == 0);
+    for (unsigned i = ALL; i < ALL + SOME; i++)
+        f[i] = fork_note(i);
+    return 0;
+}
+
+START_TEST(what_is_forked_while_the_deque_was_full_begins_in_order)
+{
+    soon_future *f[ALL + SOME], **all = f;
+
+    assert_ok(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 1}, &the.ex));
+    soon_future *task = submit(the.ex, task_overflows, &all, sizeof all);
+    assert_ok(soon_future_result(task, SOON_FOREVER, NULL, 0));
+    soon_future_unref(task);
+    assert_ok(soon_shutdown(the.ex, SOON_FOREVER, 0));
+    soon_executor_unref(the.ex);
+    for (unsigned i = 0; i < ALL + SOME; i++)
+        soon_future_unref(f[i]);
+    ck_assert_uint_eq(n_begun, ALL + SOME);
+    for (unsigned i = 0; i < SOME; i++)
+        ck_assert_uint_eq(order[i], SOON__DEQUE_SIZE - 1 - i);
+    for (unsigned i = SOME + 1; i < n_begun; i++)
+        ck_assert_uint_gt(order[i], order[i - 1]);
 }
 END_TEST
 
@@ -273,6 +332,7 @@ Suite *test_suite(void)
     tc = test_case(suite, "swift");
     tcase_add_test(tc, what_a_swift_worker_forks_is_found);
     tcase_add_test(tc, a_worker_is_swift_only_while_it_forks);
+    tcase_add_test(tc, what_is_forked_while_the_deque_was_full_begins_in_order);
     tcase_add_test(tc, in_a_sandbox_nothing_is_overlooked);
     return suite;
 }

@@ -193,6 +193,67 @@ START_TEST(a_callback_that_adds_itself_does_not_deepen_the_stack)
     soon_future_unref(f);
 }
 
+/* ---- a callback in a task, which waits for what it has forked ---- */
+
+static struct {
+    soon_executor *ex;
+    struct trace trace;
+} scene;
+
+static int task_notes(soon_call *call, const void *arg, size_t arg_len)
+{
+    (void)arg_len;
+    return soon_return(call, arg, sizeof(int));
+}
+
+/* Its task runs in place; the callback on it comes due, and has to wait. */
+static void fork_and_wait(struct entry *entry)
+{
+    soon_future *f;
+
+    REQUIRE(soon_submit(scene.ex, task_notes, &entry->tag, sizeof(int), &f) == 0);
+    REQUIRE(soon_future_add_done_callback(f, record, entry) == 0);
+    REQUIRE(soon_future_wait(f, SOON_FOREVER) == 0);
+    soon_future_unref(f);
+}
+
+static void wait_three_times(soon_future *f, void *data)
+{
+    struct entry *entry = data;
+
+    (void)f;
+    for (unsigned i = 0; i < 3; i++) {
+        fork_and_wait(&entry[i]);
+        REQUIRE(scene.trace.used == i); /* what was due before, and no more */
+    }
+}
+
+static int task_with_callback(soon_call *call, const void *arg, size_t arg_len)
+{
+    struct entry entry[] = {{&scene.trace, 1}, {&scene.trace, 2}, {&scene.trace, 3}};
+    soon_future *f;
+    int nothing = 0;
+
+    (void)call, (void)arg, (void)arg_len;
+    REQUIRE(soon_submit(scene.ex, task_notes, &nothing, sizeof nothing, &f) == 0);
+    REQUIRE(soon_future_add_done_callback(f, wait_three_times, entry) == 0);
+    REQUIRE(soon_future_wait(f, SOON_FOREVER) == 0);
+    soon_future_unref(f);
+    return 0;
+}
+
+START_TEST(each_wait_in_a_callback_runs_what_is_due_first)
+{
+    assert_ok(soon_thread_pool_new(&(soon_thread_pool_options){.max_workers = 1}, &scene.ex));
+    soon_future *f = submit(scene.ex, task_with_callback, NULL, 0);
+    assert_ok(soon_future_result(f, SOON_FOREVER, NULL, 0));
+    soon_future_unref(f);
+    assert_ok(soon_shutdown(scene.ex, SOON_FOREVER, 0));
+    soon_executor_unref(scene.ex);
+    assert_trace(&scene.trace, (const int[]){1, 2, 3}, 3);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("callback_nested");
@@ -202,6 +263,7 @@ Suite *test_suite(void)
                         ENDS);
     tcase_add_loop_test(nested, what_comes_due_in_a_callback_runs_after_it, 0, ENDS);
     tcase_add_loop_test(nested, a_callback_may_wait_for_what_its_own_deferred_callbacks_do, 0, 3);
+    tcase_add_test(nested, each_wait_in_a_callback_runs_what_is_due_first);
     tcase_add_loop_test(nested, a_chain_of_a_million_does_not_deepen_the_stack, 0, ENDS);
     tcase_add_test(nested, a_callback_that_adds_itself_does_not_deepen_the_stack);
     return suite;

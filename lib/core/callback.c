@@ -16,7 +16,6 @@
  */
 #include "core/callback.h"
 
-#include "core/call.h"
 #include "core/callback_index.h"
 #include "core/executor.h"
 #include "core/fork.h"
@@ -199,14 +198,11 @@ static bool send_off(struct soon__callback *cb)
     return false;
 }
 
-/* In a callback no wait goes by the shortest way (join.c), but by one that runs what else
- * is due first. */
 static void run_due(void)
 {
     struct soon__thread *self = &soon__self;
     struct soon__callback *cb;
 
-    self->forks = NULL;
     while ((cb = self->due)) {
         self->due = cb->next;
         if (send_off(cb))
@@ -215,7 +211,6 @@ static void run_due(void)
         soon_future_unref(cb->future);
         free_callback(cb);
     }
-    self->forks = self->call && self->call->own ? self->fork_deque : NULL;
 }
 
 void soon__run_callbacks(void)

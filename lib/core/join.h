@@ -20,14 +20,15 @@ enum soon__taken {
  * that it was too late.
  *
  * own is soon__self.forks, which says that the thread is a worker of the deque's executor,
- * and in one of its tasks. */
+ * and in one of its tasks. Callbacks that are due come first. */
 static inline __attribute__((always_inline)) enum soon__taken
 soon__take_child(struct soon__deque *own, soon_future *f)
 {
     int64_t at;
 
     if (soon__unlikely(!soon__deque_youngest(own, f, &at) || f->executor != own->executor ||
-                       f->flags || soon__stack_pointer() <= own->stack_low))
+                       f->flags || soon__self.calling_back ||
+                       soon__stack_pointer() <= own->stack_low))
         return SOON__NOT_TAKEN;
     soon__deque_begin_take(own, at);
     bool claimed = soon__begin_fork(own, f);

@@ -32,7 +32,7 @@ struct soon__thread {
     struct soon__deque *deque;      /* see soon__deque_adopt(), or NULL; then stack_low is known */
     struct soon__deque *fork_deque; /* the same if the executor forks: see fork_off(). Else NULL */
     struct soon__deque *forks;      /* that, while the innermost task is the executor's: see
-                                       soon__in_task_of(). Else NULL, or in callbacks */
+                                       soon__in_task_of(). Else NULL */
     uintptr_t stack_low;            /* of its stack; 0: not asked yet; UINTPTR_MAX: unknown */
     struct soon__callback *due;     /* callbacks to run, oldest first */
     struct soon__callback **due_tail; /* where the next one goes; NULL while due is empty */
