@@ -185,6 +185,7 @@ static inline bool soon__finish_queued(soon_future *f)
  * untouched since: then all that the word and the references are is known. */
 static inline bool soon__begin_fork(const struct soon__deque *own, soon_future *f)
 {
+    (void)own; /* only with pairs */
 #if SOON__PAIRED
     uint64_t fresh = own->fresh;
 
@@ -200,6 +201,7 @@ static inline bool soon__begin_fork(const struct soon__deque *own, soon_future *
 /* soon__finish_queued() of that, most likely with nobody else's interest in it. */
 static inline bool soon__finish_fork(const struct soon__deque *own, soon_future *f)
 {
+    (void)own; /* only with pairs */
 #if SOON__PAIRED
     uint64_t running = own->fresh + (SOON_RUNNING | SOON__CALL);
 
