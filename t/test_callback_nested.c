@@ -252,7 +252,6 @@ START_TEST(each_wait_in_a_callback_runs_what_is_due_first)
     soon_executor_unref(scene.ex);
     assert_trace(&scene.trace, (const int[]){1, 2, 3}, 3);
 }
-END_TEST
 
 Suite *test_suite(void)
 {

@@ -160,22 +160,35 @@ static inline void soon__publish_queued(soon_future *f, enum soon_state phase)
 /* The same in two steps. */
 bool soon__finish_heeded(soon_future *f);
 
+/* From RUNNING|CALL to FINISHED, and one reference less. */
+#define SOON__FINISH_STEP (((uint64_t)1 << 32) + (SOON_RUNNING | SOON__CALL) - SOON_FINISHED)
+
+/* State and references at once. False if they are something else, or it can't be done here.
+ * Who waits or has a callback has set a bit, and so has who wants it to stop: if anybody
+ * does now, or takes or drops a reference, it fails. */
+static inline bool soon__swap_both(soon_future *f, uint64_t from, uint64_t to)
+{
+#if SOON__PAIRED
+    /* acq_rel: as in soon__begin_call(), soon__swap_to_done() and soon__future_drop(). */
+    return atomic_compare_exchange_strong_explicit(&f->state_and_refs, &from, to,
+                                                   memory_order_acq_rel, memory_order_relaxed);
+#else
+    (void)f, (void)from, (void)to;
+    return false;
+#endif
+}
+
 /* The step to FINISHED by who runs the call, which has no timeout, and has the queue's
  * reference, which is dropped: at once, unless it is the last. True if somebody had to be
  * told; then callbacks may be due. */
 static inline bool soon__finish_queued(soon_future *f)
 {
 #if SOON__PAIRED
-    const uint64_t step = ((uint64_t)1 << 32) + (SOON_RUNNING | SOON__CALL) - SOON_FINISHED;
-    /* relaxed: the swap below decides. */
+    /* relaxed: the swap decides. */
     uint64_t both = atomic_load_explicit(&f->state_and_refs, memory_order_relaxed);
 
-    /* Who waits or has a callback has set a bit, and so has who wants it to stop. If
-     * anybody does now, or takes or drops a reference, the swap fails.
-     * acq_rel: as in soon__swap_to_done(), and as in soon__future_drop(). */
     if (soon__likely((uint16_t)both == (SOON_RUNNING | SOON__CALL) && both >> 32 > 1) &&
-        soon__likely(atomic_compare_exchange_strong_explicit(
-            &f->state_and_refs, &both, both - step, memory_order_acq_rel, memory_order_relaxed)))
+        soon__likely(soon__swap_both(f, both, both - SOON__FINISH_STEP)))
         return false;
 #endif
     return soon__finish_heeded(f);
@@ -185,33 +198,18 @@ static inline bool soon__finish_queued(soon_future *f)
  * untouched since: then all that the word and the references are is known. */
 static inline bool soon__begin_fork(const struct soon__deque *own, soon_future *f)
 {
-    (void)own; /* only with pairs */
-#if SOON__PAIRED
-    uint64_t fresh = own->fresh;
+    uint64_t running = own->fresh + (SOON_RUNNING | SOON__CALL);
 
-    /* acq_rel, and relaxed: as there. */
-    if (soon__likely(atomic_compare_exchange_strong_explicit(
-            &f->state_and_refs, &fresh, fresh + (SOON_RUNNING | SOON__CALL), memory_order_acq_rel,
-            memory_order_relaxed)))
-        return true;
-#endif
-    return soon__begin_call(f);
+    return soon__likely(soon__swap_both(f, own->fresh, running)) || soon__begin_call(f);
 }
 
 /* soon__finish_queued() of that, most likely with nobody else's interest in it. */
 static inline bool soon__finish_fork(const struct soon__deque *own, soon_future *f)
 {
-    (void)own; /* only with pairs */
-#if SOON__PAIRED
     uint64_t running = own->fresh + (SOON_RUNNING | SOON__CALL);
 
-    /* acq_rel, and relaxed: as there. */
-    if (soon__likely(atomic_compare_exchange_strong_explicit(
-            &f->state_and_refs, &running, own->fresh - ((uint64_t)1 << 32) + SOON_FINISHED,
-            memory_order_acq_rel, memory_order_relaxed)))
-        return false;
-#endif
-    return soon__finish_queued(f);
+    return !soon__likely(soon__swap_both(f, running, running - SOON__FINISH_STEP)) &&
+           soon__finish_queued(f);
 }
 
 /* As soon__release_one(), but nobody is told of it yet: in a task of ex, for which a
